@@ -1,0 +1,472 @@
+//! How a gate decides: a pure, total function from what it knows to a verdict.
+//!
+//! The order is fixed and the first failing reason is the answer: readable, version, known key, signature, well-formed,
+//! time window (with time trust), venue and zone, vendor, revoked or superseded, replica fresh enough, product rules,
+//! used, capacity right, lane ready. Validity comes strictly before "already used": the other order once admitted a
+//! revoked ticket as a harmless duplicate elsewhere.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{Direction, EventId, PassId, ZoneId};
+use crate::pass::{Claims, Defect, Finding, PassFlags, ScannedPass};
+use crate::product::{Product, ProductKind, Rule, SUBSCRIPTION_STALENESS_S, SecondScan};
+use crate::reason::Reason;
+use crate::time::{LocalMoment, Now, ServiceDay, Trust};
+use crate::view::{Egress, LaneContext, LastUse, PassStanding, Readiness, ReplicaView};
+
+/// Increased whenever the same input could give another verdict.
+pub const RULES_VERSION: u16 = 1;
+
+/// An authorised pass whose opening is unknown may be presented again for this long, milliseconds.
+pub const REPRESENT_WINDOW_MS: i64 = 10 * 60 * 1000;
+
+/// With the clock unsure, a pass may begin at most this far after the earliest possible now, seconds.
+const DOUBT_WINDOW_S: i64 = 24 * 3600;
+
+/// Everything a decision was made from. Canonical, kept in the decision event, never holding the token itself.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct DecisionInput {
+    /// What the reader found.
+    pub pass: ScannedPass,
+    /// What the replica said.
+    pub view: ReplicaView,
+    /// The lane.
+    pub lane: LaneContext,
+    /// The moment.
+    pub now: Now,
+    /// [`RULES_VERSION`] of the software that decided.
+    pub rules: u16,
+}
+
+impl DecisionInput {
+    /// Decides again; equal to the verdict that was recorded if the rules version is the same.
+    pub fn replay(&self) -> Verdict {
+        decide(&self.pass, &self.view, &self.lane, self.now)
+    }
+}
+
+/// What a gate answers.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Let through.
+    Admit(Admission),
+    /// Staff decide; if they say yes, this is the admission.
+    Ask(Question),
+    /// Do not let through.
+    Refuse(Refusal),
+}
+
+/// An authorised opening and what it charges.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Admission {
+    /// The pass, if one was believed; free egress needs none.
+    pub pass: Option<PassId>,
+    /// Which way.
+    pub direction: Direction,
+    /// The service day that is charged.
+    pub service_day: ServiceDay,
+    /// Whether a use is taken.
+    pub charges_use: bool,
+    /// Uses left after this one, at most (other gates may have used some); `None`: not counted.
+    pub remaining: Option<u32>,
+    /// The zones in which a right is spent (in) or a place is freed (out).
+    pub zones: Vec<ZoneId>,
+    /// The earlier admission that this one completes: nothing is charged again.
+    pub reopens: Option<EventId>,
+    /// Decided although the clock was unsure.
+    pub clock_doubt: bool,
+    /// How long the gate opens, milliseconds; `None` is the lane's own.
+    pub open_ms: Option<u32>,
+    /// The holder's language is Romanian.
+    pub romanian: bool,
+}
+
+/// Something only staff can decide.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Question {
+    /// Why they are asked.
+    pub reason: Reason,
+    /// Further reasons why they would be asked; their yes covers these too.
+    pub also: Vec<Reason>,
+    /// What the product tells them.
+    pub text: Option<String>,
+    /// When and where it was used, where that is the question.
+    pub last: Option<LastUse>,
+    /// What happens if they say yes.
+    pub admission: Admission,
+}
+
+/// No, and why.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Refusal {
+    /// The first failing reason.
+    pub reason: Reason,
+    /// The pass, if one was believed.
+    pub pass: Option<PassId>,
+    /// When and where it was used, where that is the reason.
+    pub last: Option<LastUse>,
+    /// Gates that would take it, where that is the reason.
+    pub right_gates: Vec<String>,
+    /// The holder's language is Romanian.
+    pub romanian: bool,
+}
+
+/// Decides about one presentation.
+pub fn decide(pass: &ScannedPass, view: &ReplicaView, lane: &LaneContext, now: Now) -> Verdict {
+    match lane.direction {
+        Direction::In => decide_entry(pass, view, lane, now),
+        Direction::Out => decide_exit(pass, view, lane, now),
+    }
+}
+
+fn reason_of(defect: Defect) -> Reason {
+    match defect {
+        Defect::NotAPass => Reason::NotAPass,
+        Defect::Unsupported => Reason::Unsupported,
+        Defect::Malformed(_) => Reason::Malformed,
+        Defect::UnknownKey(_) => Reason::UnknownKey,
+        Defect::IssuerRevoked(_) => Reason::IssuerRevoked,
+        Defect::BadSignature(_) | Defect::KeyMisused(_) => Reason::BadSignature,
+    }
+}
+
+/// Whether it helps to say when and where the pass was used.
+fn tells_use(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::AlreadyUsed | Reason::UsedToday | Reason::NoUsesLeft | Reason::AlreadyInside | Reason::TooSoon
+    )
+}
+
+/// Builds refusals of one presentation.
+struct Refuser<'a> {
+    claims: Option<&'a Claims>,
+    view: &'a ReplicaView,
+}
+
+impl Refuser<'_> {
+    fn refuse(&self, reason: Reason) -> Verdict {
+        Verdict::Refuse(Refusal {
+            reason,
+            pass: self.claims.map(Claims::id),
+            last: if tells_use(reason) { self.view.uses.last.clone() } else { None },
+            right_gates: if reason == Reason::WrongGate { self.view.right_gates.clone() } else { vec![] },
+            romanian: self.claims.is_some_and(|c| c.flags.has(PassFlags::ROMANIAN)),
+        })
+    }
+}
+
+fn decide_exit(pass: &ScannedPass, view: &ReplicaView, lane: &LaneContext, now: Now) -> Verdict {
+    let claims = match &pass.finding {
+        Finding::Genuine { claims, .. } => Some(claims),
+        Finding::Defective(_) => None,
+    };
+    let refuser = Refuser { claims, view };
+    // Leaving charges nothing, so an unknown time zone costs no more than a day that is off.
+    let service_day = view.day_rule.local(now.wall_ms).map_or(utc_day(now), |local| local.day);
+    let leave = |claims: Option<&Claims>| {
+        Verdict::Admit(Admission {
+            pass: claims.map(Claims::id),
+            direction: Direction::Out,
+            service_day,
+            charges_use: false,
+            remaining: None,
+            zones: view.spaces.iter().map(|space| space.zone).collect(),
+            reopens: None,
+            clock_doubt: now.trust < Trust::Ntp,
+            open_ms: None,
+            romanian: claims.is_some_and(|c| c.flags.has(PassFlags::ROMANIAN)),
+        })
+    };
+    match (lane.egress, &pass.finding) {
+        // Fire practice: nobody is kept inside by a code, a clock or a fault.
+        (Egress::Free, _) => leave(claims),
+        (Egress::Scan, Finding::Defective(defect)) => refuser.refuse(reason_of(*defect)),
+        (Egress::Scan, Finding::Genuine { claims, .. }) => {
+            if claims.venue != view.venue {
+                return refuser.refuse(Reason::WrongVenue);
+            }
+            match lane.readiness {
+                Readiness::Ready => leave(Some(claims)),
+                Readiness::NoVehicle => refuser.refuse(Reason::NoVehicle),
+                Readiness::OutOfOrder => refuser.refuse(Reason::OutOfOrder),
+                Readiness::Fault => refuser.refuse(Reason::LaneFault),
+            }
+        }
+    }
+}
+
+fn decide_entry(pass: &ScannedPass, view: &ReplicaView, lane: &LaneContext, now: Now) -> Verdict {
+    let claims = match &pass.finding {
+        Finding::Defective(defect) => {
+            return Refuser { claims: None, view }.refuse(reason_of(*defect));
+        }
+        Finding::Genuine { claims, .. } => claims,
+    };
+    let refuser = Refuser { claims: Some(claims), view };
+    match judge_entry(claims, view, lane, now) {
+        Err(reason) => refuser.refuse(reason),
+        Ok(Judged { admission, questions }) => match questions.split_first() {
+            None => Verdict::Admit(admission),
+            Some((reason, also)) => Verdict::Ask(Question {
+                reason: *reason,
+                also: also.to_vec(),
+                text: view.product.as_ref().and_then(|product| product.attention.clone()),
+                last: if questions.iter().any(|reason| tells_use(*reason)) { view.uses.last.clone() } else { None },
+                admission,
+            }),
+        },
+    }
+}
+
+/// An entry that may happen, perhaps only if staff agree.
+struct Judged {
+    admission: Admission,
+    questions: Vec<Reason>,
+}
+
+/// What staff would be asked. Where there are none, the first question is the answer.
+struct Questions {
+    staffed: bool,
+    asked: Vec<Reason>,
+}
+
+impl Questions {
+    fn ask(&mut self, reason: Reason) -> Result<(), Reason> {
+        if !self.staffed {
+            return Err(reason);
+        }
+        self.asked.push(reason);
+        Ok(())
+    }
+}
+
+fn judge_entry(claims: &Claims, view: &ReplicaView, lane: &LaneContext, now: Now) -> Result<Judged, Reason> {
+    let mut questions = Questions { staffed: lane.staffed, asked: vec![] };
+
+    check_window(claims, view, now)?;
+    if claims.venue != view.venue {
+        return Err(Reason::WrongVenue);
+    }
+    let product = view.product.as_ref();
+    if product.is_some_and(|product| !opens_here(product, view)) {
+        return Err(Reason::WrongGate);
+    }
+    let local = view.day_rule.local(now.wall_ms).map_err(|_| Reason::ClockUnknown)?;
+    let trades = view.vendor.as_ref().is_some_and(|vendor| {
+        vendor.active
+            // The weekday of the service day, not of the civil date after midnight.
+            && vendor.weekdays & (1 << local.day.weekday()) != 0
+            && !vendor.closed_days.contains(&local.day)
+    });
+    if !trades {
+        return Err(Reason::VendorInactive);
+    }
+    match view.row.as_ref().map(|row| row.standing) {
+        Some(PassStanding::Revoked) => return Err(Reason::Revoked),
+        Some(PassStanding::Superseded) => return Err(Reason::Superseded),
+        Some(PassStanding::Blocked) => return Err(Reason::Blocked),
+        Some(PassStanding::Live) | None => {}
+    }
+    let product = product.ok_or(Reason::UnknownProduct)?;
+    if product.kind == ProductKind::Subscription && view.row.is_none() {
+        return Err(Reason::UnknownPass);
+    }
+    if is_stale(product, view) {
+        questions.ask(Reason::ReplicaStale)?;
+    }
+    let rules =
+        product.rules.iter().map(|text| Rule::read(text).ok_or(Reason::UnknownRule)).collect::<Result<Vec<_>, _>>()?;
+    let allowance = Allowance::of(&rules, view);
+
+    if allowance.needs_calendar(&rules) && now.trust < Trust::Ntp {
+        questions.ask(Reason::ClockUnknown)?;
+    }
+    if !within_hours(&rules, local) {
+        return Err(Reason::OutsideHours);
+    }
+    // The presentation that completes an interrupted admission was judged by the rules already.
+    let reopens = view
+        .uses
+        .unopened
+        .filter(|unopened| (0..=REPRESENT_WINDOW_MS).contains(&(now.wall_ms.saturating_sub(unopened.at_ms))))
+        .map(|unopened| unopened.event);
+    let mut charges_use = reopens.is_none();
+    if reopens.is_none() {
+        let reentry = rules.contains(&Rule::ReentryAfterExit);
+        if reentry && view.uses.inside {
+            return Err(Reason::AlreadyInside);
+        }
+        if reentry && view.uses.today > 0 && !view.uses.inside {
+            // Out again since the last entry of this day: that entry is still paid for.
+            charges_use = false;
+        }
+        for rule in &rules {
+            if let (Rule::MinInterval(seconds), Some(last)) = (rule, &view.uses.last)
+                && now.wall_ms.saturating_sub(last.at_ms) < i64::from(*seconds) * 1000
+            {
+                return Err(Reason::TooSoon);
+            }
+        }
+    }
+    if rules.contains(&Rule::ChildWithAdult) && claims.flags.has(PassFlags::CHILD) {
+        questions.ask(Reason::ChildNeedsAdult)?;
+    }
+    let remaining = allowance.after(&view.uses, charges_use);
+    if charges_use && let Some(reason) = allowance.refuses(&view.uses) {
+        match product.second_scan {
+            SecondScan::Soft => questions.ask(reason)?,
+            SecondScan::Hard => return Err(reason),
+        }
+    }
+    // At an unattended lane there is nobody to look, and the flag is not the holder's fault.
+    if lane.staffed && (claims.flags.has(PassFlags::ATTENTION) || product.attention.is_some()) {
+        questions.ask(Reason::Attention)?;
+    }
+    if reopens.is_none() {
+        if view.spaces.iter().any(|space| space.rights_held == 0 && !space.best_effort) {
+            return Err(Reason::LotFull);
+        }
+        // No zone is known yet, so there is no right that could be spent: the gate is not set up.
+        if view.spaces.is_empty() {
+            return Err(Reason::LaneFault);
+        }
+    }
+    match lane.readiness {
+        Readiness::Ready => {}
+        Readiness::NoVehicle => return Err(Reason::NoVehicle),
+        Readiness::OutOfOrder => return Err(Reason::OutOfOrder),
+        Readiness::Fault => return Err(Reason::LaneFault),
+    }
+    let admission = Admission {
+        pass: Some(claims.id()),
+        direction: Direction::In,
+        service_day: local.day,
+        charges_use,
+        remaining,
+        zones: if reopens.is_some() { vec![] } else { view.spaces.iter().map(|space| space.zone).collect() },
+        reopens,
+        clock_doubt: now.trust < Trust::Ntp,
+        open_ms: product.open_ms,
+        romanian: claims.flags.has(PassFlags::ROMANIAN),
+    };
+    Ok(Judged { admission, questions: questions.asked })
+}
+
+fn check_window(claims: &Claims, view: &ReplicaView, now: Now) -> Result<(), Reason> {
+    let seconds = now.wall_ms.div_euclid(1000);
+    let until = view.row.as_ref().and_then(|row| row.until).map_or(claims.expires, |until| until.min(claims.expires));
+    // Whatever the trust, the true time is not earlier than this.
+    if seconds >= until {
+        return Err(Reason::Expired);
+    }
+    if seconds < claims.not_before {
+        return match now.trust {
+            Trust::Signed | Trust::Ntp | Trust::Continued => Err(Reason::NotYetValid),
+            Trust::Unknown if claims.not_before - seconds > DOUBT_WINDOW_S => Err(Reason::ClockUnknown),
+            Trust::Unknown => Ok(()),
+        };
+    }
+    Ok(())
+}
+
+fn opens_here(product: &Product, view: &ReplicaView) -> bool {
+    product.zones.is_empty() || view.spaces.iter().any(|space| product.zones.contains(&space.zone))
+}
+
+fn is_stale(product: &Product, view: &ReplicaView) -> bool {
+    let limit = match (product.max_staleness_s, product.kind) {
+        (Some(limit), _) => limit,
+        (None, ProductKind::Subscription) => SUBSCRIPTION_STALENESS_S,
+        (None, ProductKind::Visitor) => return false,
+    };
+    view.age_ms.is_none_or(|age| age > i64::from(limit) * 1000)
+}
+
+fn within_hours(rules: &[Rule], local: LocalMoment) -> bool {
+    let mut windows = rules.iter().filter_map(|rule| match rule {
+        Rule::Hours { weekdays, from_min, to_min } => Some((*weekdays, *from_min, *to_min)),
+        Rule::Single
+        | Rule::Times(_)
+        | Rule::PerDay(_)
+        | Rule::Unlimited
+        | Rule::ReentryAfterExit
+        | Rule::MinInterval(_)
+        | Rule::ChildWithAdult => None,
+    });
+    let open = |(weekdays, from, to): (u8, u16, u16)| {
+        let on = |weekday: u8| weekdays & (1 << weekday) != 0;
+        let minute = local.minute;
+        if from < to {
+            on(local.weekday) && (from..to).contains(&minute)
+        } else {
+            // Over midnight: the evening part belongs to this weekday, the morning part to the one before.
+            (on(local.weekday) && minute >= from) || (on((local.weekday + 6) % 7) && minute < to)
+        }
+    };
+    match windows.next() {
+        None => true,
+        Some(first) => open(first) || windows.any(open),
+    }
+}
+
+/// How often a pass may charge.
+#[derive(Clone, Copy)]
+struct Allowance {
+    /// In all; the row's number, where there is one, goes before the product's.
+    in_all: Option<u32>,
+    per_day: Option<u32>,
+}
+
+impl Allowance {
+    fn of(rules: &[Rule], view: &ReplicaView) -> Self {
+        let mut found = Self { in_all: None, per_day: None };
+        let mut named = false;
+        // All rules must hold, so the smallest number counts.
+        let least = |known: Option<u32>, n: u32| Some(known.map_or(n, |known| known.min(n)));
+        for rule in rules {
+            match *rule {
+                Rule::Single => found.in_all = least(found.in_all, 1),
+                Rule::Times(n) => found.in_all = least(found.in_all, n),
+                Rule::PerDay(n) => found.per_day = least(found.per_day, n),
+                Rule::Unlimited => {}
+                Rule::Hours { .. } | Rule::ReentryAfterExit | Rule::MinInterval(_) | Rule::ChildWithAdult => continue,
+            }
+            named = true;
+        }
+        if !named {
+            // A product that does not say how often means once.
+            found.in_all = Some(1);
+        }
+        if let Some(uses) = view.row.as_ref().and_then(|row| row.uses) {
+            found.in_all = Some(uses);
+        }
+        found
+    }
+
+    fn needs_calendar(&self, rules: &[Rule]) -> bool {
+        self.per_day.is_some() || rules.iter().any(|rule| matches!(rule, Rule::Hours { .. }))
+    }
+
+    fn refuses(&self, uses: &crate::view::Uses) -> Option<Reason> {
+        if let Some(limit) = self.in_all
+            && uses.total >= limit
+        {
+            return Some(if limit == 1 { Reason::AlreadyUsed } else { Reason::NoUsesLeft });
+        }
+        self.per_day.filter(|limit| uses.today >= *limit).map(|_| Reason::UsedToday)
+    }
+
+    fn after(&self, uses: &crate::view::Uses, charges: bool) -> Option<u32> {
+        self.in_all.map(|limit| limit.saturating_sub(uses.total).saturating_sub(u32::from(charges)))
+    }
+}
+
+/// The UTC day, where no better calendar can be had.
+fn utc_day(now: Now) -> ServiceDay {
+    ServiceDay(i32::try_from(now.wall_ms.div_euclid(86_400_000)).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,208 @@
+//! Facts: what happened at a gate, written once by the device that saw it, before anything else is done.
+//!
+//! An event's canonical bytes are hashed together with the hash of the one before, so that a journal can be extended but
+//! not edited. Nothing personal enters: free text only as a salted hash whose text lives in an erasable row.
+
+use serde::{Deserialize, Serialize};
+
+use crate::decision::{Admission, DecisionInput};
+use crate::ids::{Direction, EventId, GateId, Hash, LaneId, StaffId, VenueId, ZoneId};
+use crate::occupancy::Recount;
+use crate::reason::Reason;
+use crate::time::{ClockAnomaly, Now};
+
+/// The hash domain of events. Frozen.
+const EVENT_DOMAIN: &str = "gateevent/1";
+
+/// One event as it is hashed, stored and sent.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Event {
+    /// Its name.
+    pub id: EventId,
+    /// Hash of the event before it; the first of an epoch names the previous epoch's head, the very first [`Hash::ZERO`].
+    pub previous: Hash,
+    /// The venue.
+    pub venue: VenueId,
+    /// The gate.
+    pub gate: GateId,
+    /// The lane, where one is concerned.
+    pub lane: Option<LaneId>,
+    /// When, by the device's clock.
+    pub at: Now,
+    /// What.
+    pub body: EventBody,
+}
+
+/// Where a journal stands: its last event and that event's hash.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Head {
+    /// The last event.
+    pub event: EventId,
+    /// Its hash.
+    pub hash: Hash,
+}
+
+/// What happened.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventBody {
+    /// A journal was opened: always the first event of an epoch.
+    EpochOpened {
+        /// The head of the epoch before, unless this is the device's first.
+        continues: Option<Head>,
+        /// Name and version of the software.
+        software: String,
+    },
+    /// A decision to let somebody through. The use and the rights are taken from this moment.
+    Authorised {
+        /// What it was decided from.
+        input: Box<DecisionInput>,
+        /// What was granted.
+        admission: Admission,
+        /// The recount generation each zone's count rested on, in the order of `admission.zones`.
+        generations: Vec<u64>,
+        /// The question that staff answered with yes, if there was one.
+        confirmed: Option<Confirmation>,
+    },
+    /// The relay pulse of an admission or override was carried out.
+    Opened {
+        /// The event that authorised it.
+        of: EventId,
+    },
+    /// The relay pulse was not carried out, or nobody knows.
+    NotOpened {
+        /// The event that authorised it.
+        of: EventId,
+        /// True if gate-io can't tell: it may have opened.
+        unknown: bool,
+    },
+    /// Something really went through.
+    Passed {
+        /// The admission it belongs to, if one does.
+        of: Option<EventId>,
+        /// Which way.
+        direction: Direction,
+    },
+    /// The admission is taken back: its use and rights are free again.
+    Annulled {
+        /// The event that authorised it.
+        of: EventId,
+    },
+    /// A genuine pass was refused. Written at the first presentation of a minute.
+    Refused {
+        /// What it was decided from.
+        input: Box<DecisionInput>,
+        /// The first failing reason.
+        reason: Reason,
+    },
+    /// Texts that are no genuine pass. Written at the first presentation of a minute, one per reason.
+    Noise {
+        /// Why they are none.
+        reason: Reason,
+        /// SHA-256 of the first text.
+        token: Hash,
+    },
+    /// The event named was the first of several alike within its minute.
+    Repeated {
+        /// The first of them.
+        of: EventId,
+        /// How many more there were.
+        more: u32,
+    },
+    /// Staff opened without an accepted pass.
+    Overridden {
+        /// Who.
+        staff: Option<StaffId>,
+        /// Why, from the venue's list.
+        why: String,
+        /// SHA-256(salt, free text); the text is kept in an erasable row.
+        note: Option<Hash>,
+        /// Which way.
+        direction: Direction,
+        /// The zones it leads into or out of.
+        zones: Vec<ZoneId>,
+        /// The recount generation of each.
+        generations: Vec<u64>,
+        /// The decision that was overridden.
+        over: Option<EventId>,
+    },
+    /// The exit button opened the gate.
+    ExitButton {
+        /// The zones it leads out of.
+        zones: Vec<ZoneId>,
+        /// The recount generation of each.
+        generations: Vec<u64>,
+    },
+    /// The fire input opened the gate, or was reset.
+    Fire {
+        /// True when it began.
+        active: bool,
+    },
+    /// People counted what is really there.
+    Recounted(Recount),
+    /// Something broke or recovered.
+    Health {
+        /// What.
+        part: Part,
+        /// True when it works again.
+        working: bool,
+        /// One line for the person on call; no personal data.
+        detail: String,
+    },
+    /// The system clock stepped.
+    ClockStepped(ClockAnomaly),
+    /// Staff closed or reopened the lane.
+    LaneClosed {
+        /// True when closed.
+        closed: bool,
+        /// Who.
+        staff: Option<StaffId>,
+    },
+}
+
+/// Staff were asked and said yes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Confirmation {
+    /// What they were asked.
+    pub reason: Reason,
+    /// Who, where the screen knows.
+    pub staff: Option<StaffId>,
+}
+
+/// A part of a gate that can fail by itself.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    /// The camera and its reader.
+    Camera,
+    /// gate-io and its lines.
+    GateIo,
+    /// The database.
+    Storage,
+    /// The wall clock.
+    Clock,
+}
+
+impl Event {
+    /// The canonical bytes: what is stored, sent and hashed.
+    pub fn encode(&self) -> Vec<u8> {
+        crate::canonical::encode(self)
+    }
+
+    /// Reads canonical bytes.
+    pub fn decode(bytes: &[u8]) -> Result<Self, crate::canonical::CanonicalError> {
+        crate::canonical::decode(bytes)
+    }
+}
+
+/// The hash of an event's canonical bytes.
+pub fn hash(bytes: &[u8]) -> Hash {
+    Hash::of(EVENT_DOMAIN, bytes)
+}
+
+/// SHA-256 of a salt and a free text: what enters the chain in place of the text.
+pub fn note_hash(salt: &[u8; 16], text: &str) -> Hash {
+    let mut bytes = salt.to_vec();
+    bytes.extend_from_slice(text.as_bytes());
+    Hash::of("gatenote/1", &bytes)
+}

@@ -1,0 +1,252 @@
+//! Between record and passage: the pulse, the barrier, and taking an admission back that nobody used.
+
+use super::machine::{Admitted, Lane, State};
+use super::{Effect, PulseKey, PulseResult, Ticket};
+use crate::decision::{Admission, DecisionInput};
+use crate::event::{Confirmation, EventBody, Part};
+use crate::ids::{Direction, EventId, Hash};
+
+/// An admission is shown for this long after the pulse, microseconds.
+const ADMIT_US: u64 = 3_000_000;
+/// Another code can't take an admission off the screen before this, microseconds.
+const ADMIT_LEAST_US: u64 = 1_000_000;
+/// gate-io must have answered this long after a pulse should have ended, microseconds.
+const PULSE_GRACE_US: u64 = 1_000_000;
+/// A barrier with feedback must be seen open this long after the pulse, microseconds.
+const BARRIER_LIMIT_US: u64 = 8_000_000;
+/// A barrier that stays open, or a vehicle that stays, is not waited for longer than this, microseconds.
+const PASSAGE_LIMIT_US: u64 = 120_000_000;
+
+/// What an opening is for, and what was seen of it.
+#[derive(Clone, Debug)]
+pub(super) struct Opening {
+    /// The code that was shown, if one was.
+    pub(super) code: Option<Hash>,
+    pub(super) direction: Direction,
+    pub(super) ms: u32,
+    pub(super) romanian: bool,
+    /// Opens even if nothing can be stored.
+    pub(super) free: bool,
+    /// The event that authorised it; `None` while nothing is stored.
+    pub(super) of: Option<EventId>,
+    /// Its record, where it was not waited for.
+    pub(super) late: Option<Ticket>,
+    pub(super) barrier_seen: bool,
+    pub(super) passed: bool,
+}
+
+impl Opening {
+    pub(super) fn new(code: Option<Hash>, direction: Direction, ms: u32) -> Self {
+        Self {
+            code,
+            direction,
+            ms,
+            romanian: false,
+            free: false,
+            of: None,
+            late: None,
+            barrier_seen: false,
+            passed: false,
+        }
+    }
+}
+
+/// After the pulse.
+#[derive(Clone, Debug)]
+pub(super) struct OpenGate {
+    pub(super) opening: Opening,
+    since_us: u64,
+    until_us: u64,
+}
+
+impl OpenGate {
+    /// The same ADMIT again for somebody who was just admitted.
+    pub(super) fn shown_again(opening: Opening, us: u64) -> Self {
+        Self { opening, since_us: us, until_us: us.saturating_add(ADMIT_US) }
+    }
+}
+
+impl Lane {
+    fn watches_passage(&self) -> bool {
+        self.setup.presence && self.setup.barrier
+    }
+
+    /// Whether the next code may be judged although this gate is still shown open.
+    pub(super) fn lets_next_in(&self, open: &OpenGate, us: u64) -> bool {
+        let clear = !self.watches_passage() || open.opening.passed;
+        clear && us >= open.since_us.saturating_add(ADMIT_LEAST_US)
+    }
+
+    /// The barrier is or was open, and nobody went through yet.
+    fn waits_for_passage(&self, open: &OpenGate) -> bool {
+        self.watches_passage() && !open.opening.passed && open.opening.barrier_seen
+    }
+
+    pub(super) fn open_ends(&self, open: &OpenGate) -> u64 {
+        if self.waits_for_passage(open) {
+            open.since_us.saturating_add(PASSAGE_LIMIT_US)
+        } else {
+            self.hold(open.until_us, open.opening.code)
+        }
+    }
+
+    pub(super) fn authorise(
+        &mut self,
+        input: Box<DecisionInput>,
+        admission: Admission,
+        confirmed: Option<Confirmation>,
+        us: u64,
+        effects: &mut Vec<Effect>,
+    ) {
+        let ms = admission.open_ms.unwrap_or(self.setup.open_ms);
+        let opening = Opening {
+            romanian: admission.romanian,
+            free: self.is_free_exit(),
+            ..Opening::new(Some(input.pass.token), admission.direction, ms)
+        };
+        let generation = |zone| {
+            let space = input.view.spaces.iter().find(|space| space.zone == zone);
+            space.map_or(0, |space| space.generation)
+        };
+        let generations = admission.zones.iter().map(|zone| generation(*zone)).collect();
+        let ticket = self.record(EventBody::Authorised { input, admission, generations, confirmed }, effects);
+        self.recording(ticket, opening, us);
+    }
+
+    pub(super) fn exit_button(&mut self, us: u64, effects: &mut Vec<Effect>) {
+        let busy = matches!(self.state, State::Recording { .. } | State::Opening { .. });
+        // In a fire gate-io holds the gate open already.
+        if self.setup.direction != Direction::Out || busy || self.fire {
+            return;
+        }
+        self.presentation += 1;
+        let opening = Opening { free: true, ..Opening::new(None, Direction::Out, self.setup.open_ms) };
+        // The shell fills in zones and generations from the replica: the lane does not know them.
+        let body = EventBody::ExitButton { zones: vec![], generations: vec![] };
+        let ticket = self.record(body, effects);
+        self.recording(ticket, opening, us);
+    }
+
+    /// Asks for the pulse.
+    pub(super) fn pulse(&mut self, key: PulseKey, opening: Opening, us: u64, effects: &mut Vec<Effect>) {
+        effects.push(Effect::Open { key, ms: opening.ms });
+        let deadline_us = us.saturating_add(u64::from(opening.ms) * 1000).saturating_add(PULSE_GRACE_US);
+        let opening = Opening { barrier_seen: self.barrier_open, ..opening };
+        self.state = State::Opening { key, opening, deadline_us };
+    }
+
+    pub(super) fn pulsed(&mut self, key: PulseKey, result: PulseResult, us: u64, effects: &mut Vec<Effect>) {
+        let State::Opening { key: waiting, opening, .. } = &self.state else {
+            return;
+        };
+        if *waiting != key {
+            return;
+        }
+        let mut opening = opening.clone();
+        match result {
+            PulseResult::Started => {}
+            PulseResult::Done => {
+                if let Some(of) = opening.of {
+                    opening.late = None;
+                    self.record(EventBody::Opened { of }, effects);
+                }
+                if let Some(code) = opening.code {
+                    let stays = self.in_view.until(code).is_some();
+                    let romanian = opening.romanian;
+                    self.admitted = Some(Admitted { code, at_us: us, romanian, stays });
+                }
+                let waits = self.watches_passage() && !opening.passed;
+                let shown = if waits { BARRIER_LIMIT_US } else { ADMIT_US };
+                let until_us = us.saturating_add(shown);
+                self.state = State::Open(OpenGate { opening, since_us: us, until_us });
+                self.settle(effects);
+            }
+            PulseResult::Refused | PulseResult::Unknown => {
+                let unknown = result == PulseResult::Unknown;
+                if let Some(of) = opening.of {
+                    self.record(EventBody::NotOpened { of, unknown }, effects);
+                }
+                // In a fire the gate is open already, and gate-io takes no orders.
+                if !self.fire {
+                    let why = if unknown { "a pulse was lost" } else { "a pulse was refused" };
+                    self.fault(Part::GateIo, why, effects);
+                }
+                self.state = State::Idle;
+            }
+        }
+    }
+
+    fn opening_mut(&mut self) -> Option<&mut Opening> {
+        match &mut self.state {
+            State::Opening { opening, .. } => Some(opening),
+            State::Open(open) => Some(&mut open.opening),
+            State::Idle
+            | State::Judging { .. }
+            | State::Refusing { .. }
+            | State::Asking { .. }
+            | State::Recording { .. } => None,
+        }
+    }
+
+    /// The barrier input changed.
+    pub(super) fn barrier_moved(&mut self) {
+        let open = self.barrier_open;
+        if let Some(opening) = self.opening_mut() {
+            opening.barrier_seen |= open;
+        }
+    }
+
+    /// Nobody stands at the lane any more: through, if the barrier is open.
+    pub(super) fn cleared(&mut self, us: u64, effects: &mut Vec<Effect>) {
+        if !self.watches_passage() || !self.barrier_open {
+            return;
+        }
+        let Some(opening) = self.opening_mut() else {
+            return;
+        };
+        if opening.passed {
+            return;
+        }
+        opening.passed = true;
+        let (of, direction) = (opening.of, opening.direction);
+        if let State::Open(open) = &mut self.state {
+            open.until_us = us.saturating_add(ADMIT_US);
+        }
+        self.record(EventBody::Passed { of, direction }, effects);
+    }
+
+    /// On a lane that watches the passage: closed again and clear without anybody through takes the admission back.
+    pub(super) fn settle(&mut self, effects: &mut Vec<Effect>) {
+        if let State::Open(open) = &self.state
+            && self.waits_for_passage(open)
+            && !self.barrier_open
+            && !self.presence
+        {
+            let of = open.opening.of;
+            self.annul(of, effects);
+        }
+    }
+
+    fn annul(&mut self, of: Option<EventId>, effects: &mut Vec<Effect>) {
+        if let Some(of) = of {
+            self.record(EventBody::Annulled { of }, effects);
+        }
+        self.admitted = None;
+        self.state = State::Idle;
+    }
+
+    /// An open gate was shown for long enough.
+    pub(super) fn open_ended(&mut self, effects: &mut Vec<Effect>) {
+        let State::Open(open) = &self.state else {
+            return;
+        };
+        let never_opened = self.watches_passage() && !open.opening.passed && !open.opening.barrier_seen;
+        let of = open.opening.of;
+        if never_opened {
+            self.annul(of, effects);
+            self.fault(Part::GateIo, "the pulse was given but the barrier did not open", effects);
+        } else {
+            self.state = State::Idle;
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Nothing opens before its record is stored: handing records to the shell and waiting for them.
+
+use super::machine::{FREE_EXIT_WAIT_US, Lane, SHELL_LIMIT_US, State};
+use super::passage::Opening;
+use super::{Effect, PulseKey, Ticket};
+use crate::event::{EventBody, Part};
+use crate::ids::EventId;
+
+impl Lane {
+    pub(super) fn record(&mut self, body: EventBody, effects: &mut Vec<Effect>) -> Ticket {
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket = self.next_ticket.wrapping_add(1);
+        effects.push(Effect::Record(ticket, body));
+        ticket
+    }
+
+    /// Waits for a record, after which the gate opens.
+    pub(super) fn recording(&mut self, ticket: Ticket, opening: Opening, us: u64) {
+        let limit = if opening.free { FREE_EXIT_WAIT_US } else { SHELL_LIMIT_US };
+        self.state = State::Recording { ticket, opening, deadline_us: us.saturating_add(limit) };
+    }
+
+    pub(super) fn stored(&mut self, ticket: Ticket, event: EventId, us: u64, effects: &mut Vec<Effect>) {
+        if self.trace.stored(ticket, event) {
+            return;
+        }
+        if let Some(at) = self.given_up.iter().position(|given_up| *given_up == ticket) {
+            self.given_up.swap_remove(at);
+            self.record(EventBody::NotOpened { of: event, unknown: false }, effects);
+            return;
+        }
+        match &mut self.state {
+            State::Recording { ticket: waiting, opening, .. } if *waiting == ticket => {
+                let opening = Opening { of: Some(event), ..opening.clone() };
+                self.pulse(PulseKey::Event(event), opening, us, effects);
+            }
+            State::Opening { opening, .. } if opening.late == Some(ticket) => {
+                opening.of = Some(event);
+            }
+            State::Open(open) if open.opening.late == Some(ticket) => {
+                open.opening.late = None;
+                open.opening.of = Some(event);
+                self.record(EventBody::Opened { of: event }, effects);
+            }
+            State::Idle
+            | State::Judging { .. }
+            | State::Refusing { .. }
+            | State::Asking { .. }
+            | State::Recording { .. }
+            | State::Opening { .. }
+            | State::Open(_) => {}
+        }
+    }
+
+    pub(super) fn not_stored(&mut self, ticket: Ticket, us: u64, effects: &mut Vec<Effect>) {
+        self.trace.not_stored(ticket);
+        self.given_up.retain(|given_up| *given_up != ticket);
+        self.fault(Part::Storage, "an event could not be stored", effects);
+        if let State::Recording { ticket: waiting, opening, .. } = &self.state
+            && *waiting == ticket
+        {
+            let opening = opening.clone();
+            self.open_without_record(opening, us, effects);
+        }
+    }
+
+    /// The record is not there in time.
+    pub(super) fn give_up_recording(&mut self, ticket: Ticket, opening: Opening, us: u64, effects: &mut Vec<Effect>) {
+        if opening.free {
+            let opening = Opening { late: Some(ticket), ..opening };
+            self.open_without_record(opening, us, effects);
+        } else {
+            self.given_up.push(ticket);
+            self.fault(Part::Storage, "a record was not stored in time", effects);
+            self.open_without_record(opening, us, effects);
+        }
+    }
+
+    /// No record, no automatic opening, except where everybody may leave.
+    pub(super) fn open_without_record(&mut self, opening: Opening, us: u64, effects: &mut Vec<Effect>) {
+        if opening.free {
+            let key = PulseKey::Free(self.next_free);
+            self.next_free = self.next_free.wrapping_add(1);
+            self.pulse(key, opening, us, effects);
+        } else {
+            self.presentation += 1;
+            self.state = State::Idle;
+        }
+    }
+}

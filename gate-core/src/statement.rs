@@ -1,0 +1,112 @@
+//! What the venue's root signs: numbered statements about keys.
+//!
+//! A gate pins the root at enrolment and believes nothing else. Statements are numbered so that an older one can't undo a
+//! newer one: for each subject the highest number wins.
+
+use ed25519_dalek::SigningKey;
+use serde::{Deserialize, Serialize};
+
+use crate::cose::{self, Purpose};
+use crate::ids::{DeviceId, GateId, VenueId};
+use crate::keys::PublicKey;
+use crate::pass::IssuerKey;
+
+/// A statement of a venue.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Statement {
+    /// Whose.
+    pub venue: VenueId,
+    /// Its number; grows by one with each statement of the venue.
+    pub number: u64,
+    /// What it says.
+    pub body: StatementBody,
+}
+
+/// What a statement says.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StatementBody {
+    /// This key signs passes for this vendor at this venue, or no longer does.
+    Issuer(IssuerKey),
+    /// This device watches this gate.
+    Device(DeviceKey),
+    /// This key has a duty for the whole venue.
+    Duty(DutyKey),
+}
+
+/// A device's key.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct DeviceKey {
+    /// The device.
+    pub device: DeviceId,
+    /// The gate it watches.
+    pub gate: GateId,
+    /// Its key.
+    pub key: PublicKey,
+    /// Nothing it says from now on is believed.
+    pub revoked: bool,
+}
+
+/// A key with a duty.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct DutyKey {
+    /// Which duty.
+    pub duty: Duty,
+    /// The key; a later statement for the same duty replaces it.
+    pub key: PublicKey,
+}
+
+/// What a venue key is for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Duty {
+    /// Signs replica changes and how new they are.
+    Settings,
+    /// Signs the time.
+    Time,
+    /// Signs receipts for events.
+    Server,
+}
+
+/// Why a statement is not believed.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum StatementError {
+    /// Not signed by the pinned root.
+    #[error("the statement is not signed by this venue's root")]
+    Signature,
+    /// The root signed something that is not a statement.
+    #[error("the statement can't be read: {0}")]
+    Structure(String),
+    /// It belongs to another venue.
+    #[error("the statement belongs to another venue")]
+    Venue,
+}
+
+impl Statement {
+    /// Signs the statement with the venue's root.
+    pub fn sign(&self, root: &SigningKey) -> Vec<u8> {
+        let kid = cose::kid_of(&PublicKey::from(root));
+        cose::sign(Purpose::Statement, kid, crate::canonical::encode(self), root)
+    }
+
+    /// Opens a statement that must be this venue's.
+    pub fn open(bytes: &[u8], venue: VenueId, root: &PublicKey) -> Result<Self, StatementError> {
+        let payload = cose::open(Purpose::Statement, bytes, root).map_err(|_| StatementError::Signature)?;
+        let statement: Self =
+            crate::canonical::decode(&payload).map_err(|e| StatementError::Structure(e.to_string()))?;
+        if statement.venue == venue { Ok(statement) } else { Err(StatementError::Venue) }
+    }
+
+    /// What the statement is about: of two with one subject, the higher number holds.
+    pub fn subject(&self) -> String {
+        match &self.body {
+            StatementBody::Issuer(issuer) => format!("issuer/{}", issuer.key),
+            StatementBody::Device(device) => format!("device/{}", device.device),
+            StatementBody::Duty(duty) => match duty.duty {
+                Duty::Settings => "duty/settings".to_owned(),
+                Duty::Time => "duty/time".to_owned(),
+                Duty::Server => "duty/server".to_owned(),
+            },
+        }
+    }
+}

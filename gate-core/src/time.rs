@@ -1,0 +1,269 @@
+//! Time is a value with a trust level, because a Raspberry Pi may boot without knowing the date.
+//!
+//! [`TimeKeeper`] turns clock readings into [`Now`]. Only signed time raises the persisted floor; nothing here lowers
+//! it. Durations use the monotonic clock alone.
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
+
+use crate::ids::BootId;
+
+/// How far the wall clock may be believed, from worst to best.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trust {
+    /// The clock reads a time that has already passed, or jumped: the date is not known.
+    Unknown,
+    /// The clock went on from an earlier run (real-time clock, saved time); nobody confirmed it.
+    Continued,
+    /// The operating system says that NTP disciplines it. NTP is not authenticated.
+    Ntp,
+    /// Told by the venue's time key less than a day ago.
+    Signed,
+}
+
+/// One moment, read once per event and passed down.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct Now {
+    /// Unix milliseconds.
+    pub wall_ms: i64,
+    /// Microseconds since boot; never steps.
+    pub mono_us: u64,
+    /// Which boot `mono_us` counts from.
+    pub boot: BootId,
+    /// How far `wall_ms` may be believed.
+    pub trust: Trust,
+}
+
+/// What the clocks read at one moment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ClockReading {
+    /// The system clock, Unix milliseconds.
+    pub system_ms: i64,
+    /// CLOCK_BOOTTIME or CLOCK_MONOTONIC, microseconds.
+    pub mono_us: u64,
+    /// Whether the kernel says that the clock is disciplined (`adjtimex` without STA_UNSYNC).
+    pub ntp: bool,
+}
+
+/// The wall clock did something it should not.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ClockAnomaly {
+    /// What the last reading promised for now, Unix milliseconds.
+    pub expected_ms: i64,
+    /// What the clock reads, Unix milliseconds.
+    pub read_ms: i64,
+}
+
+/// Without signed proof the clock may be moved ahead by at most this since it was first believed, milliseconds.
+const STEP_LIMIT_MS: i64 = 24 * 3600 * 1000;
+/// A step smaller than this is slewing, not an anomaly, milliseconds.
+const SLEW_LIMIT_MS: u64 = 2_000;
+/// A disciplined system clock that differs by more than this from the time that is kept here proves nothing about it,
+/// milliseconds.
+const AGREEMENT_MS: u64 = 60_000;
+/// Oscillators and slewing kernels are off by at most one part in this many (500 ppm).
+const DRIFT_PARTS: u64 = 2_000;
+/// Signed time may have been on its way for at most this long, milliseconds; the transport gives up earlier.
+const DELAY_LIMIT_MS: i64 = 15_000;
+/// Signed time is fresh for this long, microseconds.
+const SIGNED_FRESH_US: u64 = 24 * 3600 * 1_000_000;
+
+/// A moment on the wall clock and the monotonic stamp it belongs to.
+#[derive(Clone, Copy, Debug)]
+struct Fix {
+    ms: i64,
+    us: u64,
+}
+
+impl Fix {
+    /// The wall clock when the monotonic one shows `us`.
+    fn at(self, us: u64) -> i64 {
+        self.ms.saturating_add(whole_ms(us.saturating_sub(self.us)))
+    }
+
+    /// The same, if the monotonic clock is as fast as it may be wrong.
+    fn earliest(self, us: u64) -> i64 {
+        let elapsed = us.saturating_sub(self.us);
+        self.ms.saturating_add(whole_ms(elapsed - elapsed / DRIFT_PARTS))
+    }
+
+    /// The same, if the monotonic clock is as slow as it may be wrong.
+    fn latest(self, us: u64) -> i64 {
+        let elapsed = us.saturating_sub(self.us);
+        self.ms.saturating_add(whole_ms(elapsed.saturating_add(elapsed / DRIFT_PARTS)))
+    }
+}
+
+fn whole_ms(us: u64) -> i64 {
+    i64::try_from(us / 1000).unwrap_or(i64::MAX)
+}
+
+/// Keeps wall time honest within one boot.
+///
+/// Time told by the venue's key is kept going by the monotonic clock alone. Until there is any, the system clock is
+/// followed: ahead at once, but not further than a day in all; back never, so that an expired pass can't become valid
+/// again and an expiry can't be put off. After a step back, time goes on at the monotonic clock's pace.
+#[derive(Clone, Debug)]
+pub struct TimeKeeper {
+    boot: BootId,
+    floor_ms: i64,
+    /// Signed time.
+    anchor: Option<Fix>,
+    /// When the system clock was first believed.
+    origin: Option<Fix>,
+    /// The system clock when it was last followed.
+    base: Option<Fix>,
+    /// The system clock at the last reading: steps are measured against it.
+    system: Option<Fix>,
+    last: Option<Now>,
+    jumped: bool,
+}
+
+impl TimeKeeper {
+    /// Starts with the persisted floor (at least the build time of the software), Unix milliseconds.
+    pub fn new(boot: BootId, floor_ms: i64) -> Self {
+        Self { boot, floor_ms, anchor: None, origin: None, base: None, system: None, last: None, jumped: false }
+    }
+
+    /// The latest time that signed proof says has passed. Persist it when it changes.
+    pub fn floor_ms(&self) -> i64 {
+        self.floor_ms
+    }
+
+    /// Takes signed time that was heard at the monotonic stamp `heard_us`. It was signed a little earlier; the time on the
+    /// way is not added, so that the floor can't be set too high. An answer that is older than what is known already (kept
+    /// back on the way, or replayed) changes nothing.
+    pub fn hear_signed(&mut self, signed_ms: i64, heard_us: u64) {
+        let kept_back =
+            self.anchor.is_some_and(|anchor| signed_ms < anchor.earliest(heard_us).saturating_sub(DELAY_LIMIT_MS));
+        if signed_ms < self.floor_ms || kept_back {
+            return;
+        }
+        self.floor_ms = signed_ms;
+        self.anchor = Some(Fix { ms: signed_ms, us: heard_us });
+    }
+
+    /// Turns a reading into a moment, and says if the system clock stepped since the last one.
+    pub fn now(&mut self, reading: ClockReading) -> (Now, Option<ClockAnomaly>) {
+        let us = reading.mono_us.max(self.last.map_or(0, |last| last.mono_us));
+        let anomaly = self.system.map(|system| system.at(us)).and_then(|expected_ms| {
+            let stepped = reading.system_ms.abs_diff(expected_ms) > SLEW_LIMIT_MS;
+            stepped.then_some(ClockAnomaly { expected_ms, read_ms: reading.system_ms })
+        });
+        self.system = Some(Fix { ms: reading.system_ms, us });
+        let (wall_ms, trust) = match self.anchor {
+            Some(anchor) => {
+                let wall_ms = anchor.at(us);
+                let fresh = us.saturating_sub(anchor.us) < SIGNED_FRESH_US;
+                (wall_ms, if fresh { Trust::Signed } else { agreed(reading, wall_ms) })
+            }
+            None => self.follow(reading, us),
+        };
+        let now = Now { wall_ms: wall_ms.max(self.floor_ms), mono_us: us, boot: self.boot, trust };
+        self.last = Some(now);
+        (now, anomaly)
+    }
+
+    /// Follows the system clock as far as it may be believed.
+    fn follow(&mut self, reading: ClockReading, us: u64) -> (i64, Trust) {
+        let read_ms = reading.system_ms;
+        let base = *self.base.get_or_insert(Fix { ms: self.floor_ms, us });
+        let mut wall_ms = base.earliest(us);
+        if read_ms >= wall_ms {
+            let origin = *self.origin.get_or_insert(Fix { ms: read_ms, us });
+            if read_ms > origin.latest(us).saturating_add(STEP_LIMIT_MS) {
+                self.jumped = true;
+            }
+            if !self.jumped {
+                wall_ms = read_ms;
+                self.base = Some(Fix { ms: read_ms, us });
+            }
+        }
+        // What `base` was before may have promised a little more than `earliest` says now.
+        wall_ms = wall_ms.max(self.last.map_or(wall_ms, |last| last.wall_ms));
+        if self.origin.is_none() || self.jumped {
+            (wall_ms, Trust::Unknown)
+        } else {
+            (wall_ms, agreed(reading, wall_ms))
+        }
+    }
+}
+
+/// How far a time may be believed that nobody signed lately.
+fn agreed(reading: ClockReading, wall_ms: i64) -> Trust {
+    if reading.ntp && reading.system_ms.abs_diff(wall_ms) <= AGREEMENT_MS { Trust::Ntp } else { Trust::Continued }
+}
+
+/// The venue's day, as days since 1970-01-01 in its own calendar. It begins at the venue's day boundary, not at midnight.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ServiceDay(pub i32);
+
+/// Where a venue's days begin.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct DayRule {
+    /// IANA time zone, for example `Europe/Bucharest`.
+    pub time_zone: String,
+    /// Minutes after local midnight at which the service day begins, 0 to 719.
+    pub boundary_min: u16,
+}
+
+/// A moment in the venue's own calendar.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LocalMoment {
+    /// The service day it falls in.
+    pub day: ServiceDay,
+    /// Weekday of the civil date, Monday = 0.
+    pub weekday: u8,
+    /// Minutes since local midnight, 0 to 1439.
+    pub minute: u16,
+}
+
+/// A time zone this software does not know.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{0:?} is not a known time zone")]
+pub struct UnknownTimeZone(pub String);
+
+impl DayRule {
+    /// Places a moment in the venue's calendar. A day begins when the clock first shows the boundary (or jumps over it), and
+    /// does not begin again when the clock is put back, so days of 23 and 25 hours come out right and no day returns.
+    pub fn local(&self, wall_ms: i64) -> Result<LocalMoment, UnknownTimeZone> {
+        let unknown = || UnknownTimeZone(self.time_zone.clone());
+        let zone = TimeZone::get(&self.time_zone).map_err(|_| unknown())?;
+        let moment = Timestamp::from_millisecond(wall_ms).map_err(|_| unknown())?;
+        let at = moment.to_zoned(zone.clone());
+        let minute = at.hour() as u16 * 60 + at.minute() as u16;
+        let today = at.date();
+        let begun = |date: Date| {
+            let boundary = date.at((self.boundary_min / 60) as i8, (self.boundary_min % 60) as i8, 0, 0);
+            boundary.to_zoned(zone.clone()).is_ok_and(|begin| begin.timestamp() <= moment)
+        };
+        let date = match (today.tomorrow(), today.yesterday()) {
+            // Only where the clock is put back over midnight.
+            (Ok(tomorrow), _) if begun(tomorrow) => tomorrow,
+            // Where it is put back over the boundary the day has begun although it shows less.
+            (_, Ok(yesterday)) if minute < self.boundary_min && !begun(today) => yesterday,
+            (Ok(_) | Err(_), Ok(_) | Err(_)) => today,
+        };
+        let day = Date::constant(1970, 1, 1).until(date).map_err(|_| unknown())?.get_days();
+        Ok(LocalMoment { day: ServiceDay(day), weekday: weekday(at.weekday()), minute })
+    }
+}
+
+impl ServiceDay {
+    /// Its weekday, Monday = 0.
+    pub fn weekday(self) -> u8 {
+        // 1970-01-01 was a Thursday.
+        ((i64::from(self.0) + 3).rem_euclid(7)) as u8
+    }
+}
+
+fn weekday(weekday: jiff::civil::Weekday) -> u8 {
+    weekday.to_monday_zero_offset() as u8
+}
+
+#[cfg(test)]
+mod tests;
