@@ -1,0 +1,185 @@
+//! Starting up, as a parts list.
+//!
+//! Each part is made in order and handed to the next. Threads: the decision loop with its own small runtime, the storage
+//! thread, and the shared runtime for screen and sync. Stopping goes the other way round.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use gate_core::sync::session::Link;
+use hardware::gate_io::GateIo;
+use hardware::reader::{Reader, ReaderConfig};
+use tokio::sync::{mpsc, watch};
+
+use crate::clock::{self, Clock};
+use crate::config::Config;
+use crate::health;
+use crate::lane_runner::{self, Parts};
+use crate::replica::{Replica, Start};
+use crate::screen::{self, Facts};
+use crate::storage::Storage;
+use crate::sync::engine;
+use crate::sync::transport::HttpTransport;
+
+/// Name and version, as events and the cloud know it.
+pub const SOFTWARE: &str = concat!("gate-agent ", env!("CARGO_PKG_VERSION"));
+
+/// The latest moment that has certainly passed: nobody runs this software before it was released, Unix milliseconds
+/// (2026-11-01).
+pub const BUILD_FLOOR_MS: i64 = 1_793_491_200_000;
+
+/// How long stopping may take before the process ends anyway.
+const STOP_LIMIT: std::time::Duration = std::time::Duration::from_millis(2500);
+
+/// Opens the replica for writing, with what a start needs to know.
+pub fn open_replica(config: &Config) -> anyhow::Result<Replica> {
+    std::fs::create_dir_all(&config.data_dir)
+        .with_context(|| format!("can't create {}: check that its disk is mounted and writable", config.data_dir.display()))?;
+    let clock = Clock::new(&config.ntp_marker);
+    let mut time = gate_core::time::TimeKeeper::new(clock::boot_id(), BUILD_FLOOR_MS);
+    let (now, _) = time.now(clock.read());
+    let start = Start { epoch: random_u64()? >> 1, now, software: SOFTWARE.to_owned() };
+    Ok(Replica::open(&config.database(), start)?)
+}
+
+/// 64 bits from the operating system.
+pub fn random_u64() -> anyhow::Result<u64> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(|e| anyhow::anyhow!("the system has no randomness: {e}"))?;
+    Ok(u64::from_le_bytes(bytes))
+}
+
+/// The gate-reader program: configured, or beside this one.
+pub fn reader_program(config: &Config) -> anyhow::Result<PathBuf> {
+    if let Some(path) = &config.camera.reader {
+        return Ok(path.clone());
+    }
+    let own = std::env::current_exe().context("can't tell where this program is")?;
+    Ok(own.with_file_name("gate-reader"))
+}
+
+/// Only one agent may use a data folder; the lock ends with the process.
+fn lock(data_dir: &Path) -> anyhow::Result<std::fs::File> {
+    let path = data_dir.join("gate-agent.lock");
+    let file = std::fs::File::create(&path).with_context(|| format!("can't write {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => {
+            bail!("another gate-agent already runs with {}: stop it first", data_dir.display())
+        }
+        Err(std::fs::TryLockError::Error(error)) => Err(error).with_context(|| format!("can't lock {}", path.display())),
+    }
+}
+
+/// Runs a gate until `stop` says true.
+pub async fn run(config: Config, stop: watch::Receiver<bool>) -> anyhow::Result<()> {
+    std::fs::create_dir_all(&config.data_dir)
+        .with_context(|| format!("can't create {}: check that its disk is mounted and writable", config.data_dir.display()))?;
+    let _lock = lock(&config.data_dir)?;
+    let clock = Clock::new(&config.ntp_marker);
+
+    // What the gate remembers.
+    let mut replica = open_replica(&config)?;
+    let Some(identity) = replica.identity().cloned() else {
+        bail!("this gate is not enrolled: get a code from the dashboard and run `gate-agent enrol --config FILE CODE`");
+    };
+    let key = crate::identity::load_key(&config.data_dir)?;
+    let floor_ms = replica.floor_ms()?.max(BUILD_FLOOR_MS);
+    let reader_connection = replica.reader()?;
+    let (storage, storage_thread) = Storage::start(replica)?;
+
+    // What people see.
+    let (facts, facts_seen) = watch::channel(Facts::default());
+    let (staff, staff_heard) = mpsc::channel(8);
+    let listener = screen::bind(config.screen).await?;
+    tracing::info!(address = %listener.local_addr()?, "the touchscreen page is served");
+    let screen = tokio::spawn(screen::serve(listener, facts_seen, staff, stop.clone()));
+
+    // The cloud, when there is one to hear.
+    let (signed, signed_heard) = mpsc::channel(4);
+    let (changed, changed_seen) = watch::channel(0u64);
+    let transport = HttpTransport::new(&config.cloud_url, identity.device, key)?;
+    let tell_link = facts.clone();
+    let sync = tokio::spawn(engine::run(
+        transport,
+        storage.clone(),
+        engine::Ears {
+            signed,
+            changed,
+            link: Box::new(move |link: Link| {
+                tell_link.send_if_modified(|facts| {
+                    let news = facts.link != link;
+                    facts.link = link;
+                    facts.version += u64::from(news);
+                    news
+                });
+            }),
+        },
+        stop.clone(),
+    ));
+
+    // The lane, on a thread that nothing else can hold up.
+    let program = reader_program(&config)?;
+    let lane_storage = storage.clone();
+    let lane_clock = clock.clone();
+    let lane_stop = stop.clone();
+    let lane_thread = std::thread::Builder::new().name("lane".to_owned()).spawn(move || -> anyhow::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async move {
+            let mut reader = ReaderConfig::new(program, &config.camera.source);
+            reader.width = config.camera.width;
+            reader.height = config.camera.height;
+            reader.decode_limit = std::time::Duration::from_millis(config.camera.decode_limit_ms.into());
+            reader.arguments = config.camera.arguments;
+            let (news, heard) = mpsc::unbounded_channel();
+            let parts = Parts {
+                reader: Reader::spawn(reader),
+                gate_io: GateIo::connect(config.gate_io),
+                storage: lane_storage,
+                replica: reader_connection,
+                clock: lane_clock,
+                inputs: config.lane,
+                floor_ms,
+                signed_time: signed_heard,
+                changed: changed_seen,
+                staff: staff_heard,
+                facts,
+            };
+            lane_runner::run(parts, news, heard, lane_stop).await;
+        });
+        Ok(())
+    })?;
+    health::ready();
+
+    // Until told to stop; a part that ends by itself takes the process with it, and systemd starts it again.
+    let mut stopping = stop.clone();
+    let mut slow = tokio::time::interval(std::time::Duration::from_secs(1));
+    let ended = loop {
+        tokio::select! {
+            _ = stopping.wait_for(|stop| *stop) => break Ok(()),
+            _ = slow.tick() => {
+                clock.look_for_ntp();
+                if lane_thread.is_finished() {
+                    break Err(anyhow::anyhow!("the decision loop ended by itself"));
+                }
+                if screen.is_finished() || sync.is_finished() {
+                    break Err(anyhow::anyhow!("the screen or sync ended by itself"));
+                }
+            }
+        }
+    };
+    health::stopping();
+    storage.stop();
+    let finish = tokio::task::spawn_blocking(move || {
+        let lane = lane_thread.join();
+        let storage = storage_thread.join();
+        (lane, storage)
+    });
+    match tokio::time::timeout(STOP_LIMIT, finish).await {
+        Ok(Ok((Ok(Ok(())), Ok(())))) => {}
+        Ok(Ok((Ok(Err(error)), _))) => return Err(error),
+        Ok(_) => tracing::error!("a thread panicked while stopping"),
+        Err(_) => tracing::warn!("not everything stopped in time"),
+    }
+    ended
+}

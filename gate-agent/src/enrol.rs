@@ -1,0 +1,174 @@
+//! Enrolment: how a new device becomes the eyes of a gate, with a one-time code that the installer types.
+//!
+//! The key is made and stored before anything is sent, and the identity is stored whole or not at all. The cloud gives the
+//! same answer to the same code and key, so an enrolment that was cut off anywhere is simply done again.
+
+use std::path::Path;
+
+use ed25519_dalek::SigningKey;
+use gate_core::canonical;
+use gate_core::ids::Hash;
+use gate_core::keys::PublicKey;
+use gate_core::statement::{Duty, Statement, StatementBody};
+use gate_core::sync::v1::{ENROL_PATH, Enrol, Enrolled, MEDIA_TYPE, Signed};
+use reqwest::header::CONTENT_TYPE;
+
+use crate::config::Config;
+use crate::daemon;
+use crate::identity::{self, Identity, IdentityError, IdentityFile};
+use crate::sync::transport::{CloudUrl, Limits, answer, client};
+use crate::sync::{Surroundings, SyncError, ThisMachine};
+
+/// Why a device could not be enrolled.
+#[derive(Debug, thiserror::Error)]
+pub enum EnrolError {
+    /// The code is not one.
+    #[error("{0:?} is not an enrolment code. Type it as the dashboard shows it, for example ABCD-EFGH")]
+    Code(String),
+    /// The road or the cloud.
+    #[error("{0}")]
+    Cloud(#[from] SyncError),
+    /// The cloud does not know the code any more.
+    #[error("the code is wrong, used or expired. Ask for a new one in the dashboard, at the gate's page")]
+    Expired,
+    /// This machine is a device already.
+    #[error(
+        "this machine is already device {device} of gate {gate}. To use it elsewhere, stop it, move its data folder away and enrol again"
+    )]
+    Already {
+        /// Which.
+        device: String,
+        /// Of which gate.
+        gate: String,
+    },
+    /// Key or identity file.
+    #[error("{0}")]
+    Identity(#[from] IdentityError),
+    /// The database.
+    #[error(
+        "the cloud enrolled this machine, but it can't be stored: {0}. Free the cause and run the same command again"
+    )]
+    Database(String),
+    /// The answer does not hold together: something between here and the cloud changed it, or the cloud is broken.
+    #[error("the cloud's answer is not believed: {0}. Nothing was stored")]
+    Answer(String),
+}
+
+/// Makes this machine the device of the gate that a one-time code belongs to.
+///
+/// Done again with the same code, it finishes what was cut off; a machine that is enrolled already refuses another code
+/// before it is spent.
+pub async fn enrol(config: &Config, typed_code: &str) -> Result<Identity, EnrolError> {
+    enrol_into(&config.data_dir, &config.cloud_url, typed_code, daemon::SOFTWARE, |file| {
+        let mut replica = daemon::open_replica(config).map_err(|e| format!("{e:#}"))?;
+        let now = ThisMachine::default().now();
+        replica.set_identity(&file.identity, &file.enrolled(), now).map_err(|e| e.to_string())
+    })
+    .await
+}
+
+/// Enrols, keeping key and identity in a folder; `store` puts the identity into the database.
+async fn enrol_into(
+    data_dir: &Path,
+    cloud_url: &str,
+    typed_code: &str,
+    software: &str,
+    store: impl FnOnce(&IdentityFile) -> Result<(), String>,
+) -> Result<Identity, EnrolError> {
+    let code = Hash::of("gateenrolcode/1", plain_code(typed_code)?.as_bytes());
+    let identity_path = identity::identity_path(data_dir);
+    let file = match IdentityFile::load(&identity_path)? {
+        Some(file) if file.code == code => file,
+        Some(file) => {
+            return Err(EnrolError::Already {
+                device: file.identity.device.to_string(),
+                gate: file.identity.gate.to_string(),
+            });
+        }
+        None => {
+            std::fs::create_dir_all(data_dir)
+                .map_err(|source| IdentityError::File { path: data_dir.to_path_buf(), source })?;
+            let key = identity::device_key(&identity::key_path(data_dir))?;
+            let (identity, enrolled) = ask(cloud_url, typed_code, &key, &model(), software).await?;
+            let file = IdentityFile::of(&identity, &enrolled, code);
+            file.save(&identity_path)?;
+            file
+        }
+    };
+    store(&file).map_err(EnrolError::Database)?;
+    Ok(file.identity)
+}
+
+/// What machine this is, as its device tree says.
+fn model() -> String {
+    let text = std::fs::read_to_string("/proc/device-tree/model").unwrap_or_default();
+    let text = text.trim_end_matches('\0').trim();
+    if text.is_empty() { std::env::consts::ARCH.to_owned() } else { text.chars().take(100).collect() }
+}
+
+/// The code as it travels: upper case, without the hyphens and spaces that people type.
+pub fn plain_code(typed: &str) -> Result<String, EnrolError> {
+    let code: String = typed.chars().filter(|c| !matches!(c, '-' | ' ')).map(|c| c.to_ascii_uppercase()).collect();
+    let good = (6..=64).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_alphanumeric());
+    if good { Ok(code) } else { Err(EnrolError::Code(typed.to_owned())) }
+}
+
+/// Asks the cloud to enrol this key, and believes the answer only if it holds together.
+pub async fn ask(
+    cloud_url: &str,
+    typed_code: &str,
+    key: &SigningKey,
+    model: &str,
+    software: &str,
+) -> Result<(Identity, Enrolled), EnrolError> {
+    let url = CloudUrl::parse(cloud_url)?;
+    let code = plain_code(typed_code)?;
+    let body =
+        Enrol { code, key: PublicKey::from(key), model: model.to_owned(), software: software.to_owned() }.sign(key);
+    let sent =
+        client(Limits::default())?.post(url.http(ENROL_PATH)).header(CONTENT_TYPE, MEDIA_TYPE).body(body).send().await;
+    let response = sent.map_err(|e| {
+        SyncError::Unreachable(if e.is_timeout() { "no answer in time".to_owned() } else { e.to_string() })
+    })?;
+    let bytes = match answer(response).await {
+        Ok(bytes) => bytes,
+        Err(error) if error.code() == Some("enrolment_code") => return Err(EnrolError::Expired),
+        Err(error) => return Err(error.into()),
+    };
+    let enrolled: Enrolled = canonical::decode(&bytes).map_err(|e| EnrolError::Answer(e.to_string()))?;
+    check(&enrolled, &PublicKey::from(key))?;
+    Ok((Identity::of(&enrolled, cloud_url), enrolled))
+}
+
+/// Whether an answer holds together: every statement is the root's, one names our key as the device of our gate, and the
+/// keys without which nothing can be synced are named.
+pub fn check(enrolled: &Enrolled, own: &PublicKey) -> Result<(), EnrolError> {
+    let mut named = false;
+    let mut duties = Vec::new();
+    for bytes in &enrolled.statements {
+        let statement =
+            Statement::open(bytes, enrolled.venue, &enrolled.root).map_err(|e| EnrolError::Answer(e.to_string()))?;
+        match statement.body {
+            StatementBody::Device(device) => {
+                named |= device.device == enrolled.device
+                    && device.gate == enrolled.gate
+                    && device.key == *own
+                    && !device.revoked;
+            }
+            StatementBody::Duty(duty) => duties.push(duty.duty),
+            StatementBody::Issuer(_) => {}
+        }
+    }
+    if !named {
+        return Err(EnrolError::Answer("no statement names this device's key".to_owned()));
+    }
+    for (duty, what) in [(Duty::Settings, "settings"), (Duty::Time, "time"), (Duty::Server, "server's")] {
+        if !duties.contains(&duty) {
+            return Err(EnrolError::Answer(format!("no statement names the venue's {what} key")));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

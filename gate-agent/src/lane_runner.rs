@@ -1,0 +1,524 @@
+//! Runs one lane: feeds the state machine with what eye, hand, storage and staff report, and carries out its effects.
+//!
+//! One loop on a thread of its own. It never waits for disk or network; the heartbeat that keeps gate-io willing and the
+//! watchdog that keeps systemd content are given from here, so that both stop when deciding stops.
+
+mod judge;
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use gate_core::event::{EventBody, Part};
+use gate_core::ids::{EventId, Hash, LaneId};
+use gate_core::lane::{Effect, Input, Lane, LaneEvent, LaneSetup, PulseKey, PulseResult, StaffRequest, Ticket};
+use gate_core::occupancy::Fullness;
+use gate_core::signals::Lamp;
+use gate_core::sync::v1::GateRow;
+use gate_core::time::{Now, TimeKeeper};
+use gate_core::view::Egress;
+use hardware::gate_io::{GateIo, IoEvent, Pattern};
+use hardware::lines;
+use hardware::reader::{Reader, ReaderEvent};
+use tokio::sync::{mpsc, watch};
+
+use crate::clock::Clock;
+use crate::config::LaneInputs;
+use crate::health;
+use crate::replica::{ReplicaReader, ReplicaStatus};
+use crate::screen::{Facts, OpeningTimes};
+use crate::storage::Storage;
+use crate::sync::engine::SignedMoment;
+use judge::Judge;
+
+/// How often gate-io hears that deciding goes on (4 Hz), and how often everything slow is looked at.
+const HEARTBEAT: Duration = Duration::from_millis(250);
+
+/// What the loop hears from storage.
+#[derive(Debug)]
+pub enum StorageNews {
+    /// A record is stored.
+    Stored(Ticket, EventId),
+    /// A record could not be stored, and why.
+    NotStored(Ticket, String),
+    /// Storage took a probe after a failure: it works again.
+    WorksAgain,
+    /// Sync applied changes: what the replica says may be different now.
+    Changed,
+    /// Admissions of an earlier run whose pulse nobody confirmed.
+    Unsettled(Vec<(EventId, Option<LaneId>)>),
+}
+
+/// Everything the loop works with.
+pub struct Parts {
+    /// The eye.
+    pub reader: Reader,
+    /// The hand.
+    pub gate_io: GateIo,
+    /// The writer of the replica.
+    pub storage: Storage,
+    /// What the replica says.
+    pub replica: ReplicaReader,
+    /// The system's clocks.
+    pub clock: Clock,
+    /// What is wired.
+    pub inputs: LaneInputs,
+    /// The persisted time floor, Unix milliseconds.
+    pub floor_ms: i64,
+    /// Signed time from the cloud.
+    pub signed_time: mpsc::Receiver<SignedMoment>,
+    /// Told when sync applied changes.
+    pub changed: watch::Receiver<u64>,
+    /// Taps on the touchscreen.
+    pub staff: mpsc::Receiver<StaffRequest>,
+    /// What the screens show.
+    pub facts: watch::Sender<Facts>,
+}
+
+/// The running lane.
+struct Runner {
+    lane: Lane,
+    gate: Option<GateRow>,
+    time: TimeKeeper,
+    judge: Judge,
+    /// The texts of the codes in the newest frame.
+    texts: HashMap<Hash, String>,
+    /// When the newest frame with a code was complete, monotonic microseconds.
+    frame_us: u64,
+    fullness: Fullness,
+    status: Option<ReplicaStatus>,
+    status_wanted: bool,
+    storage_fault: bool,
+    probing: bool,
+    io_up: bool,
+    news: mpsc::UnboundedSender<StorageNews>,
+    parts: Parts,
+}
+
+/// Runs the lane until told to stop. `news` is the sending end of what `heard` receives.
+pub async fn run(
+    parts: Parts,
+    news: mpsc::UnboundedSender<StorageNews>,
+    mut heard: mpsc::UnboundedReceiver<StorageNews>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut runner = Runner::new(parts, news);
+    runner.look_at_replica();
+    runner.ask_for_unsettled();
+    let mut beat = tokio::time::interval(HEARTBEAT);
+    beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    loop {
+        let wake = runner.wake_in();
+        tokio::select! {
+            // The hand first: fire and pulse results are never behind a queue of frames.
+            biased;
+            _ = stop.changed() => break,
+            event = runner.parts.gate_io.next() => runner.hand(event),
+            Some(news) = heard.recv() => runner.storage(news),
+            _ = beat.tick() => runner.beat(),
+            Some(request) = runner.parts.staff.recv() => runner.feed(LaneEvent::Staff(request)),
+            Some(signed) = runner.parts.signed_time.recv() => runner.signed(signed),
+            Ok(()) = runner.parts.changed.changed() => runner.replica_changed(),
+            event = runner.parts.reader.next() => runner.eye(event),
+            () = tokio::time::sleep(wake) => runner.feed(LaneEvent::Woke),
+        }
+    }
+    // Whoever stops the program wants the lane at rest, not half open.
+    if runner.parts.gate_io.safe().is_err() {
+        tracing::info!("gate-io is not there; it is safe without us");
+    }
+}
+
+impl Runner {
+    fn new(parts: Parts, news: mpsc::UnboundedSender<StorageNews>) -> Self {
+        let time = TimeKeeper::new(crate::clock::boot_id(), parts.floor_ms);
+        let lane = Lane::new(setup(None, parts.inputs), crate::clock::mono_us());
+        Self {
+            lane,
+            gate: None,
+            time,
+            judge: Judge::default(),
+            texts: HashMap::new(),
+            frame_us: 0,
+            fullness: Fullness::Open,
+            status: None,
+            status_wanted: true,
+            storage_fault: false,
+            probing: false,
+            io_up: false,
+            news,
+            parts,
+        }
+    }
+
+    fn now(&mut self) -> Now {
+        let (now, anomaly) = self.time.now(self.parts.clock.read());
+        if let Some(anomaly) = anomaly {
+            tracing::warn!(expected_ms = anomaly.expected_ms, read_ms = anomaly.read_ms, "the system clock stepped");
+            self.write(None, now, EventBody::ClockStepped(anomaly));
+        }
+        now
+    }
+
+    /// Changes what the screens show.
+    fn tell(&self, change: impl FnOnce(&mut Facts)) {
+        self.parts.facts.send_modify(|facts| {
+            change(facts);
+            facts.version += 1;
+        });
+    }
+
+    fn wake_in(&self) -> Duration {
+        let now = crate::clock::mono_us();
+        self.lane.next_wake().map_or(Duration::from_secs(60), |at| Duration::from_micros(at.saturating_sub(now)))
+    }
+
+    /// Gives the lane an event and carries out what it answers, until nothing follows.
+    fn feed(&mut self, event: LaneEvent) {
+        let mut waiting = vec![event];
+        while let Some(event) = waiting.pop() {
+            let now = self.now();
+            for effect in self.lane.handle(event, now) {
+                match effect {
+                    Effect::Judge(code) => waiting.extend(self.judge(code, now)),
+                    Effect::Record(ticket, body) => self.record(ticket, now, body),
+                    Effect::Open { key, ms } => waiting.extend(self.open(key, ms)),
+                    Effect::Show(status) => self.show(*status),
+                }
+            }
+        }
+    }
+
+    fn judge(&mut self, code: Hash, now: Now) -> Option<LaneEvent> {
+        let Some(text) = self.texts.get(&code) else {
+            tracing::warn!("a code left before it could be judged");
+            return None;
+        };
+        let Some(gate) = &self.gate else {
+            return Some(self.storage_failed("this gate has not heard of its own settings yet"));
+        };
+        match self.judge.decide(text, &mut self.parts.replica, gate, self.lane.readiness(), now) {
+            Ok((input, verdict)) => Some(LaneEvent::Judged { input: Box::new(input), verdict }),
+            Err(error) => {
+                tracing::error!(%error, "the replica can't be read");
+                Some(self.storage_failed(&error.to_string()))
+            }
+        }
+    }
+
+    fn storage_failed(&mut self, why: &str) -> LaneEvent {
+        self.storage_fault = true;
+        LaneEvent::Part { part: Part::Storage, working: false, detail: why.to_owned() }
+    }
+
+    fn record(&mut self, ticket: Ticket, now: Now, mut body: EventBody) {
+        if let EventBody::ExitButton { zones, generations } = &mut body
+            && let Some(status) = &self.status
+        {
+            // The lane does not know the zones it leads out of; the replica does.
+            *zones = status.zones.iter().map(|zone| zone.row.id).collect();
+            *generations = status.zones.iter().map(|zone| zone.generation).collect();
+        }
+        let (lane, news) = (self.gate.as_ref().map(|gate| gate.lane), self.news.clone());
+        self.parts.storage.urgent(move |replica| {
+            let told = match replica.record(lane, now, body) {
+                Ok(sealed) => StorageNews::Stored(ticket, sealed.event.id),
+                Err(error) => StorageNews::NotStored(ticket, error.to_string()),
+            };
+            let _ended = news.send(told);
+        });
+    }
+
+    /// Writes something that nobody waits for.
+    fn write(&mut self, lane: Option<LaneId>, now: Now, body: EventBody) {
+        self.parts.storage.urgent(move |replica| {
+            if let Err(error) = replica.record(lane, now, body) {
+                tracing::error!(%error, "an event could not be stored");
+            }
+        });
+    }
+
+    fn open(&mut self, key: PulseKey, ms: u32) -> Option<LaneEvent> {
+        let asked = self.parts.gate_io.pulse(&pulse_name(key), ms);
+        let opening = OpeningTimes { frame_us: self.frame_us, command_us: crate::clock::mono_us() };
+        tracing::info!(frame_to_relay_us = opening.command_us.saturating_sub(opening.frame_us), "the relay is asked to open");
+        self.tell(|facts| facts.opening = Some(opening));
+        match asked {
+            Ok(()) => None,
+            Err(_) => Some(LaneEvent::Pulse(key, PulseResult::Refused)),
+        }
+    }
+
+    fn show(&mut self, status: gate_core::lane::LaneStatus) {
+        let pattern = match status.signal.lamp {
+            Lamp::Red => Pattern::Red,
+            Lamp::Yellow => Pattern::Yellow,
+            Lamp::YellowFlash => Pattern::YellowFlash,
+            Lamp::Green => Pattern::Green,
+            Lamp::Fault => Pattern::Fault,
+        };
+        // While the hand is away nothing is lit; its client shows the newest pattern again when it returns.
+        let _away = self.parts.gate_io.lamps(pattern);
+        self.tell(|facts| facts.lane = Some(status));
+    }
+
+    fn eye(&mut self, event: ReaderEvent) {
+        match event {
+            ReaderEvent::Seen { captured_mono_us, decode_us, texts, .. } => {
+                if !texts.is_empty() {
+                    self.frame_us = captured_mono_us;
+                    tracing::debug!(decode_us, "a code was read");
+                }
+                let mut codes = Vec::with_capacity(texts.len());
+                if !texts.is_empty() {
+                    self.texts.clear();
+                }
+                for text in texts {
+                    let code = judge::code_of(&text);
+                    codes.push(code);
+                    self.texts.insert(code, text);
+                }
+                self.camera(true, String::new());
+                self.feed(LaneEvent::Seen(codes));
+            }
+            ReaderEvent::CameraUp { camera, sandboxed, .. } => {
+                tracing::info!(%camera, ?sandboxed, "the camera is open");
+                self.camera(true, camera);
+            }
+            ReaderEvent::CameraLost { why } | ReaderEvent::Restarted { why } => {
+                tracing::warn!(%why, "the camera is away");
+                self.camera(false, why);
+            }
+        }
+    }
+
+    fn camera(&mut self, works: bool, detail: String) {
+        if self.parts.facts.borrow().camera != Some(works) {
+            self.tell(|facts| facts.camera = Some(works));
+            self.feed(LaneEvent::Part { part: Part::Camera, working: works, detail });
+        }
+    }
+
+    fn hand(&mut self, event: IoEvent) {
+        match event {
+            IoEvent::Up { version, fire, active, .. } => {
+                tracing::info!(%version, "gate-io is there");
+                self.io_up = true;
+                let _gone = self.parts.gate_io.heartbeat(false);
+                self.tell(|facts| facts.gate_io = true);
+                self.feed(LaneEvent::Part { part: Part::GateIo, working: true, detail: String::new() });
+                self.feed(LaneEvent::Input(Input::Fire, fire));
+                for input in [lines::Input::Presence, lines::Input::BarrierOpen] {
+                    self.input(input, active.contains(&input));
+                }
+                self.ask_for_unsettled();
+            }
+            IoEvent::Lost { why } => {
+                tracing::warn!(%why, "gate-io is away");
+                self.io_up = false;
+                self.tell(|facts| facts.gate_io = false);
+                self.feed(LaneEvent::Part { part: Part::GateIo, working: false, detail: why });
+            }
+            IoEvent::Pulse { event, result } => {
+                use hardware::gate_io::PulseResult as Hand;
+                let result = match result {
+                    Hand::Started => PulseResult::Started,
+                    // An earlier attempt was carried out: that is what was wanted.
+                    Hand::Done | Hand::RefusedRepeat => PulseResult::Done,
+                    Hand::RefusedBusy | Hand::RefusedNoHeartbeat => PulseResult::Refused,
+                    Hand::CutShort => PulseResult::Unknown,
+                };
+                if let Some(key) = read_pulse_name(&event) {
+                    self.feed(LaneEvent::Pulse(key, result));
+                }
+            }
+            IoEvent::Answer { event, result } => self.settled(&event, result),
+            IoEvent::Input { input, active, .. } => self.input(input, active),
+            IoEvent::Fire { latched } => self.feed(LaneEvent::Input(Input::Fire, latched)),
+            IoEvent::Safe { why } => tracing::warn!(?why, "gate-io went to its safe levels"),
+        }
+    }
+
+    fn input(&mut self, input: lines::Input, active: bool) {
+        let input = match input {
+            lines::Input::ExitButton => Input::ExitButton,
+            lines::Input::Presence => Input::Presence,
+            lines::Input::BarrierOpen => Input::BarrierOpen,
+            // Fire comes latched, as `IoEvent::Fire`.
+            lines::Input::Fire => return,
+            lines::Input::Tamper => {
+                tracing::warn!(active, "the cabinet's tamper switch changed");
+                return;
+            }
+        };
+        self.feed(LaneEvent::Input(input, active));
+    }
+
+    fn storage(&mut self, news: StorageNews) {
+        match news {
+            StorageNews::Stored(ticket, event) => {
+                self.status_wanted = true;
+                self.feed(LaneEvent::Stored(ticket, event));
+            }
+            StorageNews::NotStored(ticket, why) => {
+                tracing::error!(%why, "an event could not be stored");
+                self.storage_fault = true;
+                self.feed(LaneEvent::NotStored(ticket));
+                self.tell(|facts| facts.storage_fault = Some(why));
+            }
+            StorageNews::WorksAgain => {
+                self.storage_fault = false;
+                self.probing = false;
+                self.tell(|facts| facts.storage_fault = None);
+                self.feed(LaneEvent::Part { part: Part::Storage, working: true, detail: String::new() });
+            }
+            StorageNews::Changed => self.replica_changed(),
+            StorageNews::Unsettled(events) => {
+                for (event, _) in events {
+                    tracing::info!(event.id = %event, "asking gate-io what became of an admission");
+                    let _away = self.parts.gate_io.query(&event.to_string());
+                }
+            }
+        }
+    }
+
+    fn replica_changed(&mut self) {
+        self.status_wanted = true;
+        self.look_at_replica();
+    }
+
+    /// Once a quarter second: alive, and everything that is not worth a wake-up of its own.
+    fn beat(&mut self) {
+        let _away = self.parts.gate_io.heartbeat(false);
+        health::decided();
+        if self.status_wanted {
+            self.look_at_replica();
+        }
+        if self.storage_fault && !self.probing {
+            self.probe_storage();
+        }
+        let faults = self.lane.status().faults;
+        if faults.contains(&Part::GateIo) && self.io_up && self.parts.gate_io.is_up() {
+            self.feed(LaneEvent::Part { part: Part::GateIo, working: true, detail: String::new() });
+        }
+        if faults.contains(&Part::Storage) && !self.storage_fault {
+            self.storage_fault = true;
+        }
+        let now = self.now();
+        self.parts.facts.send_if_modified(|facts| facts.moved_to(now));
+    }
+
+    /// After a failure: writes that the disk works again, and believes it only when that is stored.
+    fn probe_storage(&mut self) {
+        if self.gate.is_none() {
+            self.look_at_replica();
+        }
+        self.probing = true;
+        let (news, now) = (self.news.clone(), self.now());
+        let body = EventBody::Health { part: Part::Storage, working: true, detail: "written as a test".to_owned() };
+        self.parts.storage.urgent(move |replica| {
+            let told = match replica.record(None, now, body) {
+                Ok(_) => StorageNews::WorksAgain,
+                Err(error) => {
+                    tracing::error!(%error, "storage still fails");
+                    // The next beat tries again.
+                    StorageNews::Changed
+                }
+            };
+            let _ended = news.send(told);
+        });
+    }
+
+    /// Reads what changes slowly: the gate's own row and how full its zone is.
+    fn look_at_replica(&mut self) {
+        self.status_wanted = false;
+        self.probing = false;
+        let now = self.now();
+        let read = self.parts.replica.gate().and_then(|gate| Ok((gate, self.parts.replica.status(now)?)));
+        let (gate, status) = match read {
+            Ok(read) => read,
+            Err(error) => {
+                let event = self.storage_failed(&error.to_string());
+                self.feed(event);
+                return;
+            }
+        };
+        if gate.is_some() && gate != self.gate {
+            tracing::info!(gate = gate.as_ref().map(|g| g.name.as_str()), "the gate's settings are known");
+            self.lane = Lane::new(setup(gate.as_ref(), self.parts.inputs), crate::clock::mono_us());
+            self.gate = gate;
+            let io_works = self.io_up;
+            self.feed(LaneEvent::Part { part: Part::GateIo, working: io_works, detail: String::new() });
+            let camera_works = self.parts.facts.borrow().camera == Some(true);
+            self.feed(LaneEvent::Part { part: Part::Camera, working: camera_works, detail: String::new() });
+        }
+        if let Some(zone) = status.zones.first() {
+            self.fullness = if zone.rights_held == 0 && zone.occupancy >= zone.row.capacity {
+                Fullness::Full
+            } else {
+                self.fullness.next(zone.occupancy, zone.row.capacity, zone.row.warn_percent)
+            };
+        }
+        self.status = Some(status.clone());
+        self.tell(|facts| facts.replica = Some(status));
+        self.feed(LaneEvent::Zone(self.fullness));
+    }
+
+    fn signed(&mut self, signed: SignedMoment) {
+        self.time.hear_signed(signed.ms, signed.heard_us);
+        let floor_ms = self.time.floor_ms();
+        self.parts.storage.urgent(move |replica| {
+            if let Err(error) = replica.set_floor_ms(floor_ms) {
+                tracing::error!(%error, "the time floor could not be stored");
+            }
+        });
+    }
+
+    /// An earlier run may have died between record and pulse: ask what is not settled.
+    fn ask_for_unsettled(&self) {
+        let news = self.news.clone();
+        self.parts.storage.urgent(move |replica| match replica.unsettled() {
+            Ok(events) => {
+                let _ended = news.send(StorageNews::Unsettled(events));
+            }
+            Err(error) => tracing::error!(%error, "unsettled admissions could not be read"),
+        });
+    }
+
+    fn settled(&mut self, event: &str, answer: hardware::gate_io::Answer) {
+        use hardware::gate_io::Answer;
+        let Ok(of) = event.parse::<EventId>() else { return };
+        tracing::info!(event.id = %of, ?answer, "gate-io says what became of it");
+        let now = self.now();
+        let body = match answer {
+            Answer::Done => EventBody::Opened { of },
+            Answer::NotDone => EventBody::NotOpened { of, unknown: false },
+            Answer::Unknown => EventBody::NotOpened { of, unknown: true },
+        };
+        let lane = self.gate.as_ref().map(|gate| gate.lane);
+        self.write(lane, now, body);
+    }
+}
+
+fn setup(gate: Option<&GateRow>, inputs: LaneInputs) -> LaneSetup {
+    LaneSetup {
+        direction: gate.map_or(gate_core::ids::Direction::In, |gate| gate.direction),
+        egress: gate.map_or(Egress::Scan, |gate| gate.egress),
+        open_ms: gate.map_or(800, |gate| gate.open_ms),
+        presence: inputs.presence,
+        barrier: inputs.barrier,
+    }
+}
+
+fn pulse_name(key: PulseKey) -> String {
+    match key {
+        PulseKey::Event(event) => event.to_string(),
+        PulseKey::Free(number) => format!("free/{number}"),
+    }
+}
+
+fn read_pulse_name(name: &str) -> Option<PulseKey> {
+    match name.strip_prefix("free/") {
+        Some(number) => number.parse().ok().map(PulseKey::Free),
+        None => name.parse().ok().map(PulseKey::Event),
+    }
+}

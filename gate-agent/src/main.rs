@@ -1,0 +1,232 @@
+//! `gate-agent`: run a gate, or ask it something.
+//!
+//! Exit codes: 0 fine; 1 a check or action failed; 2 wrong usage; 3 fine with warnings; 69 the agent does not answer;
+//! 74 a file can't be read or written; 78 the configuration has mistakes (sysexits numbers).
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use gate_agent::config::{self, Config, ConfigError};
+use gate_agent::{daemon, doctor, enrol, journal_check};
+use serde_json::json;
+use tokio::sync::watch;
+
+/// The brain of a gate: reads passes, decides, opens, records, and syncs when there is a network.
+#[derive(Parser)]
+#[command(version, propagate_version = true, after_help = "Example:\n  gate-agent doctor --config /etc/gate-agent.toml")]
+struct Arguments {
+    /// The configuration file.
+    #[arg(long, global = true, env = "GATE_AGENT_CONFIG", default_value = "/etc/gate-agent.toml")]
+    config: PathBuf,
+    /// Print one JSON object instead of text.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the gate until SIGTERM.
+    #[command(after_help = "Example:\n  gate-agent run --config /etc/gate-agent.toml")]
+    Run,
+    /// Check everything this gate needs and say how to mend what is wrong.
+    #[command(after_help = "Examples:\n  gate-agent doctor\n  gate-agent doctor --only camera,gate_io --json")]
+    Doctor {
+        /// Only these checks, separated by commas.
+        #[arg(long, value_delimiter = ',')]
+        only: Vec<String>,
+    },
+    /// Look at the configuration.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Make this machine the device of a gate, with the one-time code from the dashboard.
+    #[command(after_help = "Example:\n  gate-agent enrol ABCD-1234 --config /etc/gate-agent.toml")]
+    Enrol {
+        /// The code, as the dashboard shows it.
+        code: String,
+    },
+    /// What the running agent shows and knows.
+    #[command(after_help = "Example:\n  gate-agent status --json")]
+    Status,
+    /// The journal.
+    #[command(subcommand)]
+    Journal(JournalCommand),
+}
+
+#[derive(Subcommand)]
+enum ConfigCommand {
+    /// Name every mistake, with its line.
+    #[command(after_help = "Example:\n  gate-agent config check --config /etc/gate-agent.toml")]
+    Check,
+    /// Print what is in force.
+    #[command(after_help = "Example:\n  gate-agent config show --json")]
+    Show,
+    /// Print a commented file to start from.
+    #[command(after_help = "Example:\n  gate-agent config default > /etc/gate-agent.toml")]
+    Default,
+}
+
+#[derive(Subcommand)]
+enum JournalCommand {
+    /// Check the chain of events from its start to its head, and name the first event that is wrong.
+    #[command(after_help = "Example:\n  gate-agent journal verify --json")]
+    Verify,
+}
+
+/// What a command wants the process to say with its exit code.
+mod code {
+    pub const FAILED: u8 = 1;
+    pub const WARNINGS: u8 = 3;
+    pub const UNAVAILABLE: u8 = 69;
+    pub const IO: u8 = 74;
+    pub const CONFIG: u8 = 78;
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        say_error("another TLS provider was installed first");
+        return ExitCode::from(code::FAILED);
+    }
+    match carry_out(&arguments) {
+        Ok(exit) => ExitCode::from(exit),
+        Err(error) => {
+            // Each error says what was attempted and how to mend it; the chain says why.
+            say_error(&format!("{error:#}"));
+            let exit = if error.downcast_ref::<ConfigError>().is_some() {
+                code::CONFIG
+            } else if error.downcast_ref::<std::io::Error>().is_some() {
+                code::IO
+            } else {
+                code::FAILED
+            };
+            ExitCode::from(exit)
+        }
+    }
+}
+
+fn carry_out(arguments: &Arguments) -> anyhow::Result<u8> {
+    let load = || Config::load(&arguments.config);
+    match &arguments.command {
+        Command::Run => {
+            let config = load()?;
+            start_log(&config);
+            runtime()?.block_on(async {
+                let stop = stop_signal()?;
+                daemon::run(config, stop).await
+            })?;
+            Ok(0)
+        }
+        Command::Doctor { only } => {
+            let report = runtime()?.block_on(doctor::examine(&arguments.config, only));
+            say(arguments.json, &serde_json::to_value(&report)?, &report.to_string());
+            Ok(match report.worst() {
+                doctor::State::Pass | doctor::State::Skipped => 0,
+                doctor::State::Warn => code::WARNINGS,
+                doctor::State::Fail => code::FAILED,
+            })
+        }
+        Command::Config(ConfigCommand::Check) => match load() {
+            Ok(_) => {
+                say(arguments.json, &json!({"ok": true, "problems": []}), "The configuration is good.");
+                Ok(0)
+            }
+            Err(ConfigError::Invalid { path, problems }) if arguments.json => {
+                let listed: Vec<_> =
+                    problems.iter().map(|p| json!({"line": p.line, "message": p.message})).collect();
+                say(true, &json!({"ok": false, "file": path, "problems": listed}), "");
+                Ok(code::CONFIG)
+            }
+            Err(error) => Err(error.into()),
+        },
+        Command::Config(ConfigCommand::Show) => {
+            let value = serde_json::to_value(load()?)?;
+            say(arguments.json, &value, &serde_json::to_string_pretty(&value)?);
+            Ok(0)
+        }
+        Command::Config(ConfigCommand::Default) => {
+            say(arguments.json, &json!({"text": config::DEFAULT}), config::DEFAULT.trim_end());
+            Ok(0)
+        }
+        Command::Enrol { code } => {
+            let config = load()?;
+            let identity = runtime()?.block_on(enrol::enrol(&config, code))?;
+            let text = format!(
+                "This machine is now device {} of gate {}. Start it with `gate-agent run`.",
+                identity.device, identity.gate
+            );
+            say(arguments.json, &serde_json::to_value(&identity)?, &text);
+            Ok(0)
+        }
+        Command::Status => {
+            let config = load()?;
+            match runtime()?.block_on(ask_status(&config)) {
+                Ok(status) => {
+                    say(arguments.json, &status, &serde_json::to_string_pretty(&status)?);
+                    Ok(0)
+                }
+                Err(error) => {
+                    say_error(&format!("the agent does not answer on {}: {error:#}. Is `gate-agent run` running?", config.screen));
+                    Ok(code::UNAVAILABLE)
+                }
+            }
+        }
+        Command::Journal(JournalCommand::Verify) => {
+            let report = journal_check::verify(&load()?.database())?;
+            say(arguments.json, &serde_json::to_value(&report)?, &report.to_string());
+            Ok(if report.ok { 0 } else { code::FAILED })
+        }
+    }
+}
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()
+}
+
+async fn ask_status(config: &Config) -> anyhow::Result<serde_json::Value> {
+    let client = reqwest::Client::builder().timeout(std::time::Duration::from_secs(3)).no_proxy().build()?;
+    let answer = client.get(format!("http://{}/v1/status", config.screen)).send().await?.error_for_status()?;
+    Ok(answer.json().await?)
+}
+
+/// Turns true at SIGTERM or Ctrl-C.
+fn stop_signal() -> anyhow::Result<watch::Receiver<bool>> {
+    let (tell, told) = watch::channel(false);
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
+        tracing::info!("stopping");
+        tell.send_replace(true);
+        // Keeps the channel open until everybody has seen it.
+        tell.closed().await;
+    });
+    Ok(told)
+}
+
+fn start_log(config: &Config) {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(&config.log.level));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if config.log.json { log.json().init() } else { log.init() }
+}
+
+/// Data goes to stdout.
+fn say(json: bool, value: &serde_json::Value, text: &str) {
+    let mut out = std::io::stdout().lock();
+    let written = if json { writeln!(out, "{value}") } else { writeln!(out, "{text}") };
+    if written.is_err() {
+        // The reader has closed the pipe: nobody is there to be told.
+        std::process::exit(0);
+    }
+}
+
+/// Messages go to stderr.
+fn say_error(text: &str) {
+    let _closed = writeln!(std::io::stderr(), "gate-agent: {text}");
+}

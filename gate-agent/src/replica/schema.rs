@@ -1,0 +1,176 @@
+//! Opening the database file: which SQLite, which settings, which schema, and whether it is still what was written.
+
+use std::path::Path;
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::checked::{Checked, Sum};
+use super::error::{ReplicaError, classify};
+
+/// `GPA1`: this file belongs to a gate-agent.
+const APPLICATION: i64 = 0x4750_4131;
+
+/// One SQL file per schema version, in order. Each carries its own SQL and imports nothing that may change.
+const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_first.sql")];
+
+/// Refuses a SQLite that can corrupt a WAL database: fixed in 3.51.3, and 3.52.0 was withdrawn.
+fn check_version(version: i32, text: &str) -> Result<(), ReplicaError> {
+    if version < 3_051_003 || version == 3_052_000 {
+        return Err(ReplicaError::UnsafeSqlite(text.to_owned()));
+    }
+    Ok(())
+}
+
+/// Opens the writer's connection and sets what every writer needs.
+pub(crate) fn connect_writer(path: &Path) -> Result<Connection, ReplicaError> {
+    check_version(rusqlite::version_number(), rusqlite::version())?;
+    let failed = |e| classify(path, e);
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(path, flags).map_err(failed)?;
+    // Readers never block a writer in WAL mode; only a recovery by another opener does, for a moment.
+    db.busy_timeout(std::time::Duration::from_secs(2)).map_err(failed)?;
+    // Small pages: a scan changes a few rows in several tables, and each page costs the card a write.
+    db.pragma_update(None, "page_size", 1024).map_err(failed)?;
+    let mode: String = db.query_row("PRAGMA journal_mode=WAL", [], |row| row.get(0)).map_err(failed)?;
+    if mode != "wal" {
+        return Err(ReplicaError::Io {
+            path: path.to_path_buf(),
+            why: format!("journal mode is {mode}, WAL is needed"),
+        });
+    }
+    set(&db, path)?;
+    // FULL: a commit that returned survives a power cut. NORMAL may lose the last scans.
+    db.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
+    db.pragma_update(None, "wal_autocheckpoint", 4000).map_err(failed)?;
+    db.pragma_update(None, "journal_size_limit", 8 * 1024 * 1024).map_err(failed)?;
+    Ok(db)
+}
+
+/// Opens a connection that can't change anything.
+pub(crate) fn connect_reader(path: &Path) -> Result<Connection, ReplicaError> {
+    check_version(rusqlite::version_number(), rusqlite::version())?;
+    let failed = |e| classify(path, e);
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(path, flags).map_err(failed)?;
+    db.busy_timeout(std::time::Duration::from_secs(1)).map_err(failed)?;
+    set(&db, path)?;
+    let version: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed)?;
+    refuse_newer(path, version)?;
+    Ok(db)
+}
+
+/// What both kinds of connection need.
+fn set(db: &Connection, path: &Path) -> Result<(), ReplicaError> {
+    let failed = |e| classify(path, e);
+    db.pragma_update(None, "trusted_schema", "OFF").map_err(failed)?;
+    db.pragma_update(None, "cell_size_check", "ON").map_err(failed)?;
+    // Never memory-mapped: an I/O error would be a signal instead of an error.
+    db.pragma_update(None, "mmap_size", 0).map_err(failed)?;
+    db.pragma_update(None, "temp_store", "MEMORY").map_err(failed)?;
+    db.set_prepared_statement_cache_capacity(128);
+    Ok(())
+}
+
+fn refuse_newer(path: &Path, found: i64) -> Result<(), ReplicaError> {
+    let known = MIGRATIONS.len() as i64;
+    if found > known { Err(ReplicaError::NewerSchema { path: path.to_path_buf(), found, known }) } else { Ok(()) }
+}
+
+/// What is wrong with a database of a known schema: its structure, or a row that is not the one that was written.
+pub(crate) fn find_damage(db: &Connection) -> rusqlite::Result<Option<String>> {
+    let verdict: String = db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if verdict != "ok" {
+        return Ok(Some(verdict));
+    }
+    let version: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    // The sum is over the current schema's columns; an older file is summed up again when it is migrated.
+    if version == MIGRATIONS.len() as i64 && Sum::stored(db)? != Sum::counted(db)? {
+        return Ok(Some("the rows are not those that were written".to_owned()));
+    }
+    Ok(None)
+}
+
+/// Brings a database to the current schema and checks that nothing in it rotted.
+pub(crate) fn prepare(db: &Connection, path: &Path) -> Result<(), ReplicaError> {
+    let failed = |e| classify(path, e);
+    let damaged = |why: String| ReplicaError::Damaged { path: path.to_path_buf(), why };
+    let version: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed)?;
+    let application: i64 = db.query_row("PRAGMA application_id", [], |row| row.get(0)).map_err(failed)?;
+    let tables: i64 = db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(failed)?;
+    let empty = version == 0 && application == 0 && tables == 0;
+    if !empty {
+        if application != APPLICATION {
+            return Err(damaged(format!("application id {application:08x} is not a gate-agent's")));
+        }
+        refuse_newer(path, version)?;
+        if let Some(why) = find_damage(db).map_err(failed)? {
+            return Err(damaged(why));
+        }
+    }
+    let done = usize::try_from(version).map_err(|_| damaged(format!("schema version {version}")))?;
+    if done < MIGRATIONS.len() {
+        let tx = rusqlite::Transaction::new_unchecked(db, rusqlite::TransactionBehavior::Immediate).map_err(failed)?;
+        for sql in &MIGRATIONS[done..] {
+            tx.execute_batch(sql).map_err(failed)?;
+        }
+        if empty {
+            Checked::begin_empty(&tx).finish().map_err(failed)?;
+        } else {
+            Sum::counted(&tx).and_then(|sum| sum.store(&tx)).map_err(failed)?;
+        }
+        tx.pragma_update(None, "application_id", APPLICATION).map_err(failed)?;
+        tx.pragma_update(None, "user_version", MIGRATIONS.len() as i64).map_err(failed)?;
+        tx.commit().map_err(failed)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::replica::testing::Folder;
+
+    #[test]
+    fn a_sqlite_with_the_wal_fault_is_refused() {
+        for (version, good) in [
+            (3_040_001, false),
+            (3_051_002, false),
+            (3_051_003, true),
+            (3_052_000, false),
+            (3_053_000, true),
+            (3_054_001, true),
+        ] {
+            assert_eq!(check_version(version, "").is_ok(), good, "{version}");
+        }
+        assert!(check_version(rusqlite::version_number(), "").is_ok(), "the bundled one");
+    }
+
+    #[test]
+    fn a_foreign_and_a_newer_file_are_named_and_left_alone() {
+        let folder = Folder::new("schema");
+        let foreign = folder.path().join("foreign.db");
+        Connection::open(&foreign).unwrap().execute_batch("CREATE TABLE t (a); INSERT INTO t VALUES (1)").unwrap();
+        let db = connect_writer(&foreign).unwrap();
+        assert!(matches!(prepare(&db, &foreign), Err(ReplicaError::Damaged { .. })));
+        let newer = folder.path().join("newer.db");
+        let db = connect_writer(&newer).unwrap();
+        prepare(&db, &newer).unwrap();
+        db.pragma_update(None, "user_version", 99).unwrap();
+        assert!(matches!(prepare(&db, &newer), Err(ReplicaError::NewerSchema { found: 99, .. })));
+        assert!(matches!(connect_reader(&newer), Err(ReplicaError::NewerSchema { found: 99, .. })));
+    }
+
+    #[test]
+    fn commits_are_synced_and_pages_are_small() {
+        let folder = Folder::new("pragmas");
+        let path = folder.path().join("gate.db");
+        let db = connect_writer(&path).unwrap();
+        prepare(&db, &path).unwrap();
+        let pragma = |name: &str| {
+            db.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, rusqlite::types::Value>(0)).unwrap()
+        };
+        assert_eq!(pragma("synchronous"), 2.into());
+        assert_eq!(pragma("page_size"), 1024.into());
+        assert_eq!(pragma("journal_mode"), "wal".to_owned().into());
+    }
+}

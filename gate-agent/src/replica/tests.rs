@@ -1,0 +1,7 @@
+//! What the database promises, as tables.
+
+mod applying;
+mod damage;
+mod full_disk;
+mod journal;
+mod views;

@@ -1,0 +1,263 @@
+//! What one presentation sees.
+
+use gate_core::event::EventBody;
+use gate_core::ids::Direction;
+use gate_core::occupancy::{ActorCount, Basis, Recount};
+use gate_core::sync::v1::{Change, UseMark, ZoneTally};
+use gate_core::view::{PassStanding, ReplicaView, Uses};
+
+use crate::replica::Replica;
+use crate::replica::testing::*;
+
+/// One thing that happens to pass 7 before it is looked at.
+enum Before {
+    Admitted(i64),
+    Opened,
+    NotOpened { unknown: bool },
+    Annulled,
+    Reopened(i64),
+    Told(Change),
+    Restarted,
+}
+
+struct Seen {
+    total: u32,
+    today: u32,
+    inside: bool,
+    unopened: bool,
+    last: bool,
+    standing: Option<PassStanding>,
+}
+
+const UNUSED: Seen = Seen { total: 0, today: 0, inside: false, unopened: false, last: false, standing: None };
+const USED: Seen = Seen { total: 1, today: 1, inside: true, unopened: false, last: true, standing: None };
+
+fn look(replica: &Replica, n: u64, ms: i64) -> ReplicaView {
+    let mut reader = replica.reader().unwrap();
+    let gate = reader.gate().unwrap().unwrap();
+    reader.view(&scanned(n, 0), &gate, at(ms)).unwrap()
+}
+
+fn told(mark: UseMark) -> Before {
+    Before::Told(Change::Use(mark))
+}
+
+fn out(mark: UseMark) -> UseMark {
+    UseMark { direction: Direction::Out, charged: false, ..mark }
+}
+
+#[test]
+fn a_view_says_what_happened_to_the_pass() {
+    use Before::*;
+    let standing = |standing| Seen { standing: Some(standing), ..UNUSED };
+    let row = |standing| Told(pass_change(7, standing));
+    let hour = 3_600_000;
+    let table: Vec<(&str, Vec<Before>, Seen)> = vec![
+        ("unused: absence means unused", vec![], UNUSED),
+        ("admitted, opening unknown", vec![Admitted(0)], Seen { unopened: true, ..USED }),
+        ("used", vec![Admitted(0), Opened], USED),
+        ("used on another day", vec![Admitted(-2 * DAY), Opened], Seen { today: 0, ..USED }),
+        ("not opened", vec![Admitted(0), NotOpened { unknown: false }], Seen { unopened: true, ..USED }),
+        ("nobody knows", vec![Admitted(0), NotOpened { unknown: true }], Seen { unopened: true, ..USED }),
+        ("opened after all", vec![Admitted(0), NotOpened { unknown: true }, Opened], USED),
+        ("opened is final", vec![Admitted(0), Opened, NotOpened { unknown: true }], USED),
+        ("presented again", vec![Admitted(0), NotOpened { unknown: true }, Reopened(1000)], USED),
+        ("annulled: the use is free", vec![Admitted(0), Annulled], UNUSED),
+        ("kept over a restart", vec![Admitted(0), Opened, Restarted], USED),
+        ("used at another gate", vec![told(mark(OTHER_DEVICE, 3, 7, 0, false))], USED),
+        (
+            "used here and there",
+            vec![Admitted(0), Opened, told(mark(OTHER_DEVICE, 3, 7, 0, false))],
+            Seen { total: 2, today: 2, ..USED },
+        ),
+        ("told twice", vec![told(mark(OTHER_DEVICE, 3, 7, 0, false)), told(mark(OTHER_DEVICE, 3, 7, 0, false))], USED),
+        (
+            "annulled there",
+            vec![told(mark(OTHER_DEVICE, 3, 7, 0, false)), told(mark(OTHER_DEVICE, 3, 7, 0, true))],
+            UNUSED,
+        ),
+        (
+            "annulled stays",
+            vec![told(mark(OTHER_DEVICE, 3, 7, 0, true)), told(mark(OTHER_DEVICE, 3, 7, 0, false))],
+            UNUSED,
+        ),
+        (
+            "inside, then out",
+            vec![told(mark(OTHER_DEVICE, 3, 7, 0, false)), told(out(mark(OTHER_DEVICE, 4, 7, hour, false)))],
+            Seen { inside: false, ..USED },
+        ),
+        (
+            "told in the other order",
+            vec![told(out(mark(OTHER_DEVICE, 4, 7, hour, false))), told(mark(OTHER_DEVICE, 3, 7, 0, false))],
+            Seen { inside: false, ..USED },
+        ),
+        ("revoked", vec![row(PassStanding::Revoked)], standing(PassStanding::Revoked)),
+        ("blocked", vec![row(PassStanding::Blocked)], standing(PassStanding::Blocked)),
+        ("superseded", vec![row(PassStanding::Superseded)], standing(PassStanding::Superseded)),
+        ("a subscription", vec![row(PassStanding::Live)], standing(PassStanding::Live)),
+        ("unblocked again", vec![row(PassStanding::Blocked), row(PassStanding::Live)], standing(PassStanding::Live)),
+        ("another pass's row", vec![Told(pass_change(8, PassStanding::Revoked))], UNUSED),
+    ];
+    for (name, before, seen) in table {
+        let folder = Folder::new("view");
+        let mut venue = Venue::new();
+        let mut replica = venue.gate(&folder.db());
+        let mut of = None;
+        let mut epoch = 1;
+        for thing in before {
+            let admitted = of.unwrap_or(mark(DEVICE, 0, 7, 0, false).event);
+            match thing {
+                Admitted(ms) => of = Some(admit(&mut replica, 7, 0, ms)),
+                Opened => drop(replica.record(None, at(10), EventBody::Opened { of: admitted }).unwrap()),
+                NotOpened { unknown } => {
+                    drop(replica.record(None, at(10), EventBody::NotOpened { of: admitted, unknown }).unwrap())
+                }
+                Annulled => drop(replica.record(None, at(10), EventBody::Annulled { of: admitted }).unwrap()),
+                Reopened(ms) => {
+                    let view = look(&replica, 7, ms);
+                    replica.record(Some(LANE), at(ms), authorised(7, 0, view, ms, of)).unwrap();
+                }
+                Told(change) => {
+                    let reply = venue.reply(vec![change], T0 + 1);
+                    replica.apply(&reply, at(1)).unwrap();
+                }
+                Restarted => {
+                    drop(replica);
+                    epoch += 1;
+                    replica = open(&folder.db(), epoch);
+                }
+            }
+        }
+        let view = look(&replica, 7, 20);
+        let Uses { total, today, inside, .. } = view.uses;
+        assert_eq!((total, today, inside), (seen.total, seen.today, seen.inside), "{name}");
+        assert_eq!(view.uses.unopened.is_some(), seen.unopened, "{name}: unopened");
+        assert_eq!(view.uses.last.is_some(), seen.last, "{name}: last");
+        assert_eq!(view.row.map(|row| row.standing), seen.standing, "{name}: row");
+        assert!(view.vendor.is_some() && view.product.is_some(), "{name}");
+        if let Some(last) = view.uses.last {
+            assert!(["North", "South"].contains(&last.gate_name.as_str()), "{name}: {}", last.gate_name);
+        }
+    }
+}
+
+#[test]
+fn this_gates_own_use_that_comes_back_from_the_cloud_is_not_counted_twice() {
+    let folder = Folder::new("own-mark");
+    let mut venue = Venue::new();
+    let mut replica = venue.gate(&folder.db());
+    let own = admit(&mut replica, 7, 0, 0);
+    replica.record(None, at(10), EventBody::Opened { of: own }).unwrap();
+    let back = UseMark { event: own, gate: GATE, ..mark(DEVICE, 0, 7, 0, false) };
+    let reply = venue.reply(vec![Change::Use(back)], T0 + 1);
+    replica.apply(&reply, at(1)).unwrap();
+    let uses = look(&replica, 7, 20).uses;
+    assert_eq!((uses.total, uses.unopened), (1, None));
+    assert_eq!(uses.last.unwrap().gate, GATE);
+}
+
+#[test]
+fn a_clock_that_went_back_does_not_reorder_this_gates_own_uses() {
+    let folder = Folder::new("clock");
+    let mut venue = Venue::new();
+    let mut replica = venue.gate(&folder.db());
+    let first = admit(&mut replica, 7, 1, 0);
+    replica.record(None, at(1), EventBody::Opened { of: first }).unwrap();
+    let second = admit(&mut replica, 7, 1, -30 * DAY);
+    let uses = look(&replica, 7, -30 * DAY + 5).uses;
+    assert_eq!(uses.unopened.unwrap().event, second, "the newest is the one recorded last");
+    assert_eq!(uses.last.unwrap().at_ms, T0 - 30 * DAY);
+    assert_eq!((uses.total, uses.today), (2, 1), "the service day that was charged stays as recorded");
+    // The replica was told as of T0: a clock a month before that can't say how old it is.
+    assert_eq!(look(&replica, 7, -30 * DAY).age_ms, None);
+    assert_eq!(look(&replica, 7, -60_000).age_ms, Some(0));
+    assert_eq!(look(&replica, 7, 60_000).age_ms, Some(60_000));
+}
+
+#[test]
+fn rights_are_held_at_the_holder_only_and_follow_every_count() {
+    let folder = Folder::new("rights");
+    let mut venue = Venue::new();
+    let mut replica = venue.gate(&folder.db());
+    let held = |replica: &Replica| look(replica, 99, 20).spaces[0].rights_held;
+    let tell = |replica: &mut Replica, venue: &mut Venue, change: Change| {
+        let reply = venue.reply(vec![change], T0 + 1);
+        replica.apply(&reply, at(1)).unwrap();
+    };
+    assert_eq!(held(&replica), 100);
+    let first = admit(&mut replica, 1, 0, 0);
+    admit(&mut replica, 2, 0, 0);
+    assert_eq!(held(&replica), 98);
+    replica.record(None, at(5), EventBody::Annulled { of: first }).unwrap();
+    assert_eq!(held(&replica), 99);
+    // An exit elsewhere frees a place; this device's own count coming back changes nothing.
+    let counts = |exits| {
+        let own = ActorCount { actor: first.into(), entries: 2, exits: 1 };
+        let other = ActorCount { actor: mark(OTHER_DEVICE, 0, 1, 0, false).event.into(), entries: 0, exits };
+        Change::Count(ZoneTally { zone: ZONE, basis: Basis::START, counts: vec![own, other] })
+    };
+    tell(&mut replica, &mut venue, counts(1));
+    assert_eq!(held(&replica), 100);
+    tell(&mut replica, &mut venue, counts(1));
+    assert_eq!(held(&replica), 100, "told again");
+    // Somebody left unseen before: never more rights than places.
+    tell(&mut replica, &mut venue, counts(5));
+    assert_eq!(held(&replica), 100);
+    // A recount replaces what was counted before it; what came after it counts on.
+    let recount = Recount {
+        zone: ZONE,
+        generation: 1,
+        observed: 97,
+        at_ms: T0 + 10,
+        frontier: vec![replica.journal_head().unwrap().event],
+    };
+    let later = admit(&mut replica, 3, 0, 15);
+    replica.record(None, at(16), EventBody::Recounted(recount.clone())).unwrap();
+    assert_eq!(held(&replica), 2, "97 were seen and one came in since");
+    assert_eq!(look(&replica, 99, 20).spaces[0].generation, 1);
+    drop(replica);
+    let mut replica = open(&folder.db(), 2);
+    admit(&mut replica, 4, 0, 18);
+    assert_eq!(held(&replica), 1);
+    // The cloud's older recount of the same generation changes nothing, a newer generation wins and keeps what came later.
+    tell(&mut replica, &mut venue, Change::Count(ZoneTally { zone: ZONE, basis: Basis::START, counts: vec![] }));
+    assert_eq!(held(&replica), 1);
+    let newer = Recount { generation: 2, observed: 50, at_ms: T0 + 17, frontier: vec![later], ..recount };
+    let event = mark(OTHER_DEVICE, 9, 1, 0, false).event;
+    tell(
+        &mut replica,
+        &mut venue,
+        Change::Count(ZoneTally { zone: ZONE, basis: Basis::of(event, &newer), counts: vec![] }),
+    );
+    assert_eq!(held(&replica), 49, "the fourth came after the newer recount");
+    // Another gate holds the rights: none here.
+    let elsewhere = Change::Zone(venue.zone(100, Some(OTHER_GATE)));
+    tell(&mut replica, &mut venue, elsewhere);
+    assert_eq!(held(&replica), 0);
+    assert_eq!(replica.reader().unwrap().status(at(20)).unwrap().zones[0].occupancy, 51);
+}
+
+#[test]
+fn a_pass_of_another_zone_is_told_its_gates() {
+    let folder = Folder::new("gates");
+    let mut venue = Venue::new();
+    let mut replica = venue.gate(&folder.db());
+    let there = gate_core::ids::ZoneId(uuid::Uuid::from_u128(0x41));
+    let mut product = None;
+    for change in venue.basics() {
+        if let Change::Product(found) = change
+            && found.number == 0
+        {
+            product = Some(found);
+        }
+    }
+    let mut gate = gate_row(OTHER_GATE, "South", Direction::In);
+    gate.zone = there;
+    if let Some(product) = &mut product {
+        product.zones = vec![there];
+    }
+    let zone = gate_core::sync::v1::ZoneRow { id: there, ..venue.zone(10, None) };
+    let reply = venue.reply(vec![Change::Zone(zone), Change::Gate(gate), Change::Product(product.unwrap())], T0);
+    replica.apply(&reply, at(0)).unwrap();
+    assert_eq!(look(&replica, 7, 0).right_gates, ["South"]);
+}

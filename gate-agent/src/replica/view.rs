@@ -1,0 +1,327 @@
+//! The decision loop's side of the database: one view per presentation, read in one moment.
+//!
+//! Every look-up goes by a key through a prepared statement, and the same look-ups are made whether a pass has rows or
+//! not, so that a decision costs the same with a thousand passes and with a million.
+
+use std::path::{Path, PathBuf};
+
+use gate_core::ids::{Direction, EventId, PassId, ZoneId};
+use gate_core::pass::{Claims, Finding, Keyring, ScannedPass};
+use gate_core::product::Product;
+use gate_core::statement::{Statement, StatementBody};
+use gate_core::sync::v1::{GateRow, VendorRow, VenueRow, ZoneRow};
+use gate_core::time::{DayRule, Now, ServiceDay};
+use gate_core::view::{LastUse, PassRow, ReplicaView, Unopened, Uses, ZoneSpace};
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
+
+use super::record::{OUTCOME_OPENED, USE_COLUMNS, UseRow, direction_of};
+use super::{Fault, ReplicaError, keys, read_identity, schema, statements};
+use crate::identity::Identity;
+
+/// How deep zones may nest; a longer chain is a circle.
+const NESTING: usize = 16;
+/// A replica may be this much newer than the clock before the clock is what is wrong, milliseconds.
+const AHEAD_MS: i64 = 5 * 60 * 1000;
+
+/// A read-only connection. It may live in another thread than the writer.
+#[derive(Debug)]
+pub struct ReplicaReader {
+    db: Connection,
+    path: PathBuf,
+    identity: Option<Identity>,
+}
+
+impl ReplicaReader {
+    /// Opens a database for reading, also while a gate-agent writes it.
+    pub fn open(path: &Path) -> Result<Self, ReplicaError> {
+        let db = schema::connect_reader(path)?;
+        let identity = read_identity(&db).map_err(|e| Fault::Sql(e).at(path))?;
+        Ok(Self { db, path: path.to_path_buf(), identity })
+    }
+
+    /// Who this device is; `None` before enrolment.
+    pub fn identity(&mut self) -> Result<Option<Identity>, ReplicaError> {
+        if self.identity.is_none() {
+            self.identity = self.moment(|db| Ok(read_identity(db)?))?;
+        }
+        Ok(self.identity.clone())
+    }
+
+    /// Grows whenever a statement was taken: read the key ring again only then.
+    pub fn keyring_version(&self) -> Result<u64, ReplicaError> {
+        self.moment(|db| Ok(keys::mark_integer(db, keys::KEYRING)?.unwrap_or(0).cast_unsigned()))
+    }
+
+    /// All issuing keys, each from a statement that is verified under the pinned root again.
+    pub fn keyring(&mut self) -> Result<Keyring, ReplicaError> {
+        let Some(identity) = self.identity()? else { return Ok(Keyring::default()) };
+        self.moment(|db| {
+            let mut statement =
+                db.prepare_cached("SELECT value FROM statements WHERE subject >= 'issuer/' AND subject < 'issuer0'")?;
+            let mut rows = statement.query([])?;
+            let mut ring = Keyring::default();
+            while let Some(row) = rows.next()? {
+                let stated = Statement::open(
+                    row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?,
+                    identity.venue,
+                    &identity.root,
+                )
+                .map_err(|e| ReplicaError::Refused(e.to_string()))?;
+                match stated.body {
+                    StatementBody::Issuer(issuer) => ring.insert(issuer),
+                    StatementBody::Device(_) | StatementBody::Duty(_) => {}
+                }
+            }
+            Ok(ring)
+        })
+    }
+
+    /// Whether the venue withdrew this device's key.
+    pub fn device_revoked(&mut self) -> Result<bool, ReplicaError> {
+        let Some(identity) = self.identity()? else { return Ok(false) };
+        self.moment(|db| {
+            let subject = format!("device/{}", identity.device);
+            let stated = statements::about(db, identity.venue, &identity.root, &subject)?;
+            Ok(stated.is_some_and(|statement| match statement.body {
+                StatementBody::Device(device) => device.revoked,
+                StatementBody::Issuer(_) | StatementBody::Duty(_) => false,
+            }))
+        })
+    }
+
+    /// This gate's row; `None` before the first changes arrived.
+    pub fn gate(&mut self) -> Result<Option<GateRow>, ReplicaError> {
+        let Some(identity) = self.identity()? else { return Ok(None) };
+        self.moment(|db| Ok(keys::setting(db, keys::GATE, identity.gate.0.as_bytes())?))
+    }
+
+    /// What the replica says that matters for one presentation.
+    pub fn view(&mut self, pass: &ScannedPass, gate: &GateRow, now: Now) -> Result<ReplicaView, ReplicaError> {
+        let identity = self.identity()?.ok_or(ReplicaError::NotEnrolled)?;
+        let claims = match &pass.finding {
+            Finding::Genuine { claims, .. } => Some(claims),
+            Finding::Defective(_) => None,
+        };
+        self.moment(|db| Ok(read_view(db, &identity, claims, gate, now)?))
+    }
+
+    /// Checks the whole file as opening it for writing does: structure and content.
+    pub fn quick_check(&self) -> Result<(), ReplicaError> {
+        let why = self.moment(|db| Ok(schema::find_damage(db)?))?;
+        match why {
+            None => Ok(()),
+            Some(why) => Err(ReplicaError::Damaged { path: self.path.clone(), why }),
+        }
+    }
+
+    /// The latest time that signed proof says has passed, Unix milliseconds; 0 if none was ever heard.
+    pub fn floor_ms(&self) -> Result<i64, ReplicaError> {
+        self.moment(|db| Ok(keys::mark_integer(db, keys::FLOOR)?.unwrap_or(0)))
+    }
+
+    /// The path of the file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads in one transaction: everything as it stood at one moment.
+    pub(crate) fn moment<T>(&self, read: impl FnOnce(&Connection) -> Result<T, Fault>) -> Result<T, ReplicaError> {
+        let read = || {
+            let tx = Transaction::new_unchecked(&self.db, TransactionBehavior::Deferred)?;
+            let value = read(&tx)?;
+            tx.commit()?;
+            Ok(value)
+        };
+        read().map_err(|fault: Fault| fault.at(&self.path))
+    }
+}
+
+fn read_view(
+    db: &Connection,
+    identity: &Identity,
+    claims: Option<&Claims>,
+    gate: &GateRow,
+    now: Now,
+) -> rusqlite::Result<ReplicaView> {
+    let venue: Option<VenueRow> = keys::setting(db, keys::VENUE, &[])?;
+    let day_rule =
+        venue.map_or_else(|| DayRule { time_zone: "UTC".to_owned(), boundary_min: 0 }, |venue| venue.day_rule);
+    let spaces = spaces(db, gate)?;
+    let mut view = ReplicaView {
+        venue: identity.venue_code.clone(),
+        day_rule,
+        age_ms: age_ms(db, now)?,
+        position: keys::progress(db)?.0,
+        vendor: None,
+        row: None,
+        product: None,
+        uses: Uses::default(),
+        spaces: spaces.into_iter().map(|(_, space)| space).collect(),
+        right_gates: Vec::new(),
+    };
+    let Some(claims) = claims else { return Ok(view) };
+    let vendor: Option<VendorRow> = keys::setting(db, keys::VENDOR, claims.vendor.as_str().as_bytes())?;
+    view.vendor = vendor.map(|vendor| vendor.standing);
+    view.product = keys::setting(db, keys::PRODUCT, &claims.product.to_be_bytes())?;
+    let id = claims.id();
+    view.row = pass_row(db, &id)?;
+    let today = view.day_rule.local(now.wall_ms).ok().map(|local| local.day);
+    view.uses = uses(db, &id, today)?;
+    if let Some(product) = &view.product
+        && !leads_to(product, view.spaces.iter().map(|space| space.zone))
+    {
+        view.right_gates = right_gates(db, product)?;
+    }
+    Ok(view)
+}
+
+/// How old the replica is. Unknown if nothing signed was ever heard, or if the clock stands before what was heard.
+pub(crate) fn age_ms(db: &Connection, now: Now) -> rusqlite::Result<Option<i64>> {
+    let as_of = keys::mark_integer(db, keys::AS_OF)?;
+    Ok(as_of.map(|as_of| now.wall_ms.saturating_sub(as_of)).filter(|age| *age >= -AHEAD_MS).map(|age| age.max(0)))
+}
+
+fn pass_row(db: &Connection, pass: &PassId) -> rusqlite::Result<Option<PassRow>> {
+    let mut statement = db.prepare_cached("SELECT value FROM passes WHERE pass = ?1")?;
+    let mut rows = statement.query([keys::pass_key(pass)])?;
+    match rows.next()? {
+        None => Ok(None),
+        Some(row) => keys::decode(row.get_ref(0)?.as_blob()?).map(Some),
+    }
+}
+
+/// The zones a gate leads through, its own first, with their room.
+pub(crate) fn spaces(db: &Connection, gate: &GateRow) -> rusqlite::Result<Vec<(ZoneRow, ZoneSpace)>> {
+    let mut found = Vec::new();
+    let mut next = Some(gate.zone);
+    while let Some(zone) = next.filter(|_| found.len() < NESTING) {
+        let Some(row) = keys::setting::<ZoneRow>(db, keys::ZONE, zone.0.as_bytes())? else { break };
+        let (generation, demand) = zone_count(db, zone)?;
+        let held = row.rights_holder == Some(gate.id);
+        let rights_held = if held { row.capacity.saturating_sub(occupancy(demand)) } else { 0 };
+        let space = ZoneSpace { zone, rights_held, best_effort: row.best_effort, generation };
+        next = row.parent;
+        found.push((row, space));
+    }
+    Ok(found)
+}
+
+/// A zone's recount generation and its number.
+pub(crate) fn zone_count(db: &Connection, zone: ZoneId) -> rusqlite::Result<(u64, i64)> {
+    let row: Option<(i64, i64)> = db
+        .prepare_cached("SELECT generation, demand FROM zone_bases WHERE zone = ?1")?
+        .query_row([zone.0.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    Ok(row.map_or((0, 0), |(generation, demand)| (generation.cast_unsigned(), demand)))
+}
+
+/// What is in a zone, never below zero.
+pub(crate) fn occupancy(demand: i64) -> u32 {
+    u32::try_from(demand.max(0)).unwrap_or(u32::MAX)
+}
+
+fn leads_to(product: &Product, mut zones: impl Iterator<Item = ZoneId>) -> bool {
+    product.zones.is_empty() || zones.any(|zone| product.zones.contains(&zone))
+}
+
+/// Names of the entrances that would take a product.
+fn right_gates(db: &Connection, product: &Product) -> rusqlite::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for gate in keys::settings::<GateRow>(db, keys::GATE)? {
+        let zones = spaces(db, &gate)?;
+        if gate.direction == Direction::In && leads_to(product, zones.iter().map(|(row, _)| row.id)) {
+            names.push(gate.name);
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// A use in the order in which uses happened.
+struct Seen {
+    event: [u8; 32],
+    row: UseRow,
+    /// This device's own uses never stand before an earlier one of its own, whatever the clock said.
+    order_ms: i64,
+}
+
+fn uses(db: &Connection, pass: &PassId, today: Option<ServiceDay>) -> rusqlite::Result<Uses> {
+    let mut statement = db.prepare_cached(&format!("SELECT event, {USE_COLUMNS} FROM uses WHERE pass = ?1"))?;
+    let mut rows = statement.query([keys::pass_key(pass)])?;
+    let mut seen = Vec::new();
+    while let Some(row) = rows.next()? {
+        let use_row = UseRow::read(row, 1)?;
+        if !use_row.annulled {
+            seen.push(Seen { event: row.get(0)?, order_ms: use_row.at_ms, row: use_row });
+        }
+    }
+    seen.sort_by_key(|seen| seen.row.own);
+    let mut latest = i64::MIN;
+    for own in seen.iter_mut().filter(|seen| seen.row.own > 0) {
+        latest = latest.max(own.order_ms);
+        own.order_ms = latest;
+    }
+    let charged = seen.iter().filter(|seen| seen.row.charged);
+    let today = today.map(|day| i64::from(day.0));
+    let newest = seen.iter().max_by_key(|seen| (seen.order_ms, seen.row.own, seen.event));
+    let last = match newest {
+        None => None,
+        Some(newest) => {
+            let gate = keys::gate_of(newest.row.gate);
+            let row: Option<GateRow> = keys::setting(db, keys::GATE, &newest.row.gate)?;
+            let direction = direction_of(newest.row.direction);
+            Some(LastUse {
+                at_ms: newest.row.at_ms,
+                gate,
+                gate_name: row.map_or_else(String::new, |row| row.name),
+                direction,
+            })
+        }
+    };
+    Ok(Uses {
+        total: count(charged.clone().count()),
+        today: count(charged.filter(|seen| Some(seen.row.day) == today).count()),
+        inside: last.as_ref().is_some_and(|last| last.direction == Direction::In),
+        last,
+        unopened: unopened(&seen),
+    })
+}
+
+fn count(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
+
+/// This device's newest admission of the pass, if nobody knows that the gate opened for it and it was not presented again.
+fn unopened(seen: &[Seen]) -> Option<Unopened> {
+    let newest = seen.iter().filter(|seen| seen.row.own > 0).max_by_key(|seen| seen.row.own)?;
+    let again = newest.row.reopens.is_some() || newest.row.outcome == OUTCOME_OPENED;
+    let event: EventId = keys::event_of(newest.event);
+    (!again).then_some(Unopened { event, at_ms: newest.row.at_ms })
+}
+
+/// Canonical events of a journal in order, one at a time.
+impl ReplicaReader {
+    /// Calls `each` with every event's canonical bytes in the journal's order, until it says stop.
+    pub fn journal<E>(&self, mut each: impl FnMut(&[u8]) -> Result<(), E>) -> Result<Result<(), E>, ReplicaError> {
+        self.moment(|db| {
+            let mut statement = db.prepare("SELECT bytes FROM events ORDER BY position")?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                let bytes = match row.get_ref(0)? {
+                    ValueRef::Blob(bytes) => bytes,
+                    ValueRef::Null | ValueRef::Integer(_) | ValueRef::Real(_) | ValueRef::Text(_) => &[],
+                };
+                if let Err(stop) = each(bytes) {
+                    return Ok(Err(stop));
+                }
+            }
+            Ok(Ok(()))
+        })
+    }
+
+    /// The head after which the journal begins since it was pruned, and every head that the cloud signed for.
+    pub fn acknowledged(&self) -> Result<(Option<gate_core::event::Head>, Vec<gate_core::event::Head>), ReplicaError> {
+        self.moment(super::prune::acknowledged)
+    }
+}

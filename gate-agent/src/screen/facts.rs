@@ -1,0 +1,233 @@
+//! What a screen is told: everything, every time, so that a page that was away is right again with one message.
+
+use gate_core::ids::Direction;
+use gate_core::lane::LaneStatus;
+use gate_core::reason::{Language, Words, screen_words};
+use gate_core::signals::{Lamp, ScreenKind, Sound};
+use gate_core::sync::session::Link;
+use gate_core::time::{Now, Trust};
+use serde::Serialize;
+
+use crate::replica::ReplicaStatus;
+
+/// What the parts of the agent know.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// What the lane shows.
+    pub lane: Option<LaneStatus>,
+    /// What the replica says.
+    pub replica: Option<ReplicaStatus>,
+    /// How the link to the cloud is.
+    pub link: Link,
+    /// Whether the camera works; `None` before it was first opened.
+    pub camera: Option<bool>,
+    /// Whether gate-io is there.
+    pub gate_io: bool,
+    /// Why nothing can be stored.
+    pub storage_fault: Option<String>,
+    /// How fast the newest opening was.
+    pub opening: Option<OpeningTimes>,
+    /// The moment, with its trust.
+    pub now: Option<Now>,
+    /// Grows with every change.
+    pub version: u64,
+}
+
+impl Default for Facts {
+    fn default() -> Self {
+        Self {
+            lane: None,
+            replica: None,
+            link: Link::Never,
+            camera: None,
+            gate_io: false,
+            storage_fault: None,
+            opening: None,
+            now: None,
+            version: 0,
+        }
+    }
+}
+
+/// Two stamps of one opening, monotonic microseconds.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct OpeningTimes {
+    /// The frame with the code was complete.
+    pub frame_us: u64,
+    /// gate-io was asked for the pulse.
+    pub command_us: u64,
+}
+
+/// Ages on the screen move in steps of this many milliseconds: a page is told twelve times a minute, not four times a second.
+const STEP_MS: i64 = 5_000;
+
+impl Facts {
+    /// Notes the time. True if a screen should be told.
+    pub fn moved_to(&mut self, now: Now) -> bool {
+        let step = |now: Option<Now>| now.map(|now| (now.wall_ms.div_euclid(STEP_MS), now.trust));
+        let changed = step(self.now) != step(Some(now));
+        self.now = Some(now);
+        self.version += u64::from(changed);
+        changed
+    }
+}
+
+/// One message to a screen.
+#[derive(Serialize)]
+pub struct ScreenMessage<'a> {
+    seq: u64,
+    gate: Gate<'a>,
+    screen: Screen<'a>,
+    zone: Option<Zone<'a>>,
+    opening: Option<OpeningTimes>,
+    status: Status<'a>,
+}
+
+#[derive(Serialize)]
+struct Gate<'a> {
+    name: &'a str,
+    direction: Direction,
+    venue: Option<&'a str>,
+    staffed: bool,
+}
+
+#[derive(Serialize)]
+struct Screen<'a> {
+    kind: &'static str,
+    reason: Option<&'static str>,
+    lamp: Lamp,
+    sound: Option<Sound>,
+    presentation: u64,
+    /// The holder's language, where a pass says it; `null` shows both in turn.
+    lang: Option<&'static str>,
+    words: Languages,
+    detail: Option<Detail<'a>>,
+    question: Option<Question<'a>>,
+}
+
+#[derive(Serialize)]
+struct Languages {
+    en: Words,
+    ro: Words,
+}
+
+#[derive(Serialize)]
+struct Detail<'a> {
+    used_at_ms: Option<i64>,
+    used_at_gate: Option<&'a str>,
+    right_gates: &'a [String],
+}
+
+#[derive(Serialize)]
+struct Question<'a> {
+    text: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Zone<'a> {
+    name: &'a str,
+    occupancy: u32,
+    capacity: u32,
+    near_full: bool,
+}
+
+#[derive(Serialize)]
+struct Status<'a> {
+    link: &'static str,
+    synced_age_s: Option<i64>,
+    pending: u64,
+    quarantined: u64,
+    position: u64,
+    clock: Trust,
+    camera: &'static str,
+    gate_io: &'static str,
+    storage: &'static str,
+    storage_why: Option<&'a str>,
+}
+
+/// The name a page knows a kind of screen by.
+fn page_kind(kind: ScreenKind) -> &'static str {
+    match kind {
+        ScreenKind::Idle => "idle",
+        ScreenKind::Wait => "wait",
+        ScreenKind::Admit | ScreenKind::Goodbye | ScreenKind::Fire => "admit",
+        ScreenKind::FreeExit => "free_exit",
+        ScreenKind::Check => "check",
+        ScreenKind::Deny => "deny",
+        ScreenKind::Full => "full",
+        ScreenKind::Closed => "closed",
+        ScreenKind::Fault => "fault",
+    }
+}
+
+impl Facts {
+    /// The message a screen gets now.
+    pub fn message(&self) -> ScreenMessage<'_> {
+        let gate = self.replica.as_ref().and_then(|replica| replica.gate.as_ref());
+        let kind = self.lane.as_ref().map_or(ScreenKind::Wait, |lane| lane.kind);
+        let reason = self.lane.as_ref().and_then(|lane| lane.reason);
+        let words = |language: Language| reason.map_or_else(|| screen_words(kind, language), |r| r.words(language));
+        let signal = self.lane.as_ref().map_or_else(|| kind.signal(false), |lane| lane.signal);
+        let refusal = self.lane.as_ref().and_then(|lane| lane.refusal.as_ref());
+        let question = self.lane.as_ref().and_then(|lane| lane.question.as_ref());
+        let last = refusal.and_then(|r| r.last.as_ref()).or(question.and_then(|q| q.last.as_ref()));
+        let right_gates = refusal.map_or(&[][..], |refusal| &refusal.right_gates);
+        let detail = (last.is_some() || !right_gates.is_empty()).then(|| Detail {
+            used_at_ms: last.map(|last| last.at_ms),
+            used_at_gate: last.map(|last| last.gate_name.as_str()),
+            right_gates,
+        });
+        let zone = self.replica.as_ref().and_then(|replica| replica.zones.first()).map(|zone| Zone {
+            name: &zone.row.name,
+            occupancy: zone.occupancy,
+            capacity: zone.row.capacity,
+            near_full: self.lane.as_ref().is_some_and(|lane| lane.near_full),
+        });
+        let synced_age_s = self.replica.as_ref().and_then(|replica| replica.as_of_ms).zip(self.now).map(|(as_of, now)| {
+            (now.wall_ms - as_of).max(0) / 1000
+        });
+        ScreenMessage {
+            seq: self.version,
+            gate: Gate {
+                name: gate.map_or("", |gate| gate.name.as_str()),
+                direction: gate.map_or(Direction::In, |gate| gate.direction),
+                venue: self.replica.as_ref().and_then(|replica| replica.venue_name.as_deref()),
+                staffed: gate.is_some_and(|gate| gate.staffed),
+            },
+            screen: Screen {
+                kind: page_kind(kind),
+                reason: reason.map(|reason| reason.code()),
+                lamp: signal.lamp,
+                sound: signal.sound,
+                presentation: self.lane.as_ref().map_or(0, |lane| lane.presentation),
+                lang: self.lane.as_ref().filter(|lane| lane.romanian).map(|_| "ro"),
+                words: Languages { en: words(Language::En), ro: words(Language::Ro) },
+                detail,
+                // Staff texts are for lanes where staff stand by; the public screen shows none.
+                question: question.filter(|_| gate.is_some_and(|gate| gate.staffed)).map(|q| Question { text: q.text.as_deref() }),
+            },
+            zone,
+            opening: self.opening,
+            status: Status {
+                link: match self.link {
+                    Link::Never => "never",
+                    Link::Online => "online",
+                    Link::Offline => "offline",
+                },
+                synced_age_s,
+                pending: self.replica.as_ref().map_or(0, |replica| replica.pending),
+                quarantined: self.replica.as_ref().map_or(0, |replica| replica.quarantined),
+                position: self.replica.as_ref().map_or(0, |replica| replica.position),
+                clock: self.now.map_or(Trust::Unknown, |now| now.trust),
+                camera: match self.camera {
+                    Some(true) => "ok",
+                    Some(false) => "stalled",
+                    None => "missing",
+                },
+                gate_io: if self.gate_io { "ok" } else { "lost" },
+                storage: if self.storage_fault.is_some() { "fault" } else { "ok" },
+                storage_why: self.storage_fault.as_deref(),
+            },
+        }
+    }
+}

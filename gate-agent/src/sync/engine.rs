@@ -1,0 +1,365 @@
+//! Carries out what the session decides, one step at a time.
+//!
+//! A step may be cut off anywhere: events leave the outbox only in the transaction that stores their confirmation, and
+//! changes are applied chunk by chunk, so doing a step again is always right.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ed25519_dalek::SigningKey;
+use gate_core::ids::EventId;
+use gate_core::statement::Duty;
+use gate_core::sync::session::{Action, Link, Outcome, Session};
+use gate_core::sync::v1::{JournalHead, PUSH_BYTES, PUSH_LIMIT, Pull, Push, PushReply, Signed, SignedTime};
+use serde_bytes::ByteBuf;
+use tokio::sync::{mpsc, watch};
+
+use super::{HttpTransport, Store, StoreError, Surroundings, SyncError, Transport, Wake, number};
+use crate::identity::Identity;
+use crate::replica::{PendingEvent, Replica, ReplicaError};
+
+/// After this many refusals of one event alone it is tried whether others pass; then it is put aside.
+const POISON_TRIES: u32 = 5;
+/// Signed time is asked for this often, microseconds.
+const TIME_EVERY_US: u64 = 3600 * 1_000_000;
+/// After a failure, sooner.
+const TIME_AGAIN_US: u64 = 30 * 1_000_000;
+/// A signed answer that took longer says too little about now, microseconds.
+const TIME_LIMIT_US: u64 = 5 * 1_000_000;
+/// Old events are looked for this often, microseconds.
+const PRUNE_EVERY_US: u64 = 6 * 3600 * 1_000_000;
+
+/// A moment that the venue's time key signed: for `TimeKeeper::hear_signed`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SignedMoment {
+    /// The signed moment, Unix milliseconds.
+    pub ms: i64,
+    /// When it was heard, monotonic microseconds. It was signed at most five seconds earlier.
+    pub heard_us: u64,
+}
+
+/// Who hears what from sync.
+pub struct Ears {
+    /// Signed time.
+    pub signed: mpsc::Sender<SignedMoment>,
+    /// Grows whenever the replica says something new, or the same with a newer date.
+    pub changed: watch::Sender<u64>,
+    /// How the link is, after every exchange.
+    pub link: Box<dyn Fn(Link) + Send + Sync>,
+}
+
+/// Syncs with the cloud until told to stop, and listens for its hints.
+pub async fn run<S: Store>(transport: HttpTransport, store: S, ears: Ears, mut stop: watch::Receiver<bool>) {
+    let wake = Arc::new(Wake::default());
+    let (url, device, key, surroundings) = transport.listener();
+    let recorded = wake.clone();
+    let listening = store.with(move |replica| {
+        replica.on_record(Box::new(move || recorded.recorded()));
+        Ok(())
+    });
+    if let Err(error) = listening.await {
+        tracing::warn!(%error, "sync is not told of new events and looks for them every 15 s");
+    }
+    let engine = Engine::new((transport, store), key.clone(), surroundings.clone(), wake.clone(), ears);
+    // All three may be dropped at any await: whatever matters is in the database.
+    tokio::select! {
+        _ = stop.wait_for(|stop| *stop) => {}
+        () = engine.run() => {}
+        () = super::live::listen(url, device, key, surroundings, wake) => {}
+    }
+}
+
+/// What a step did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// Something was exchanged or tried; there may be more to do.
+    Did,
+    /// Nothing to do until this monotonic stamp, microseconds, or until the engine is woken.
+    WaitUntil(u64),
+}
+
+/// Drives one gate's conversation with the cloud.
+pub struct Engine<T, S> {
+    transport: T,
+    store: S,
+    key: SigningKey,
+    surroundings: Arc<dyn Surroundings>,
+    wake: Arc<Wake>,
+    ears: Ears,
+    session: Session,
+    time_due_us: u64,
+    prune_due_us: u64,
+    /// How many events go into one push; smaller while the cloud refuses batches.
+    window: usize,
+    /// The oldest event, if the cloud refused it alone, how often, and why.
+    suspect: Option<(EventId, u32)>,
+}
+
+/// Why a step came to nothing.
+enum Trouble {
+    Road(SyncError),
+    Store(StoreError),
+}
+
+impl From<SyncError> for Trouble {
+    fn from(error: SyncError) -> Self {
+        Self::Road(error)
+    }
+}
+
+impl From<StoreError> for Trouble {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl<T: Transport, S: Store> Engine<T, S> {
+    /// Prepares the conversation.
+    pub fn new(
+        (transport, store): (T, S),
+        key: SigningKey,
+        surroundings: Arc<dyn Surroundings>,
+        wake: Arc<Wake>,
+        ears: Ears,
+    ) -> Self {
+        Self {
+            transport,
+            store,
+            key,
+            surroundings,
+            wake,
+            ears,
+            session: Session::default(),
+            time_due_us: 0,
+            prune_due_us: 0,
+            window: PUSH_LIMIT,
+            suspect: None,
+        }
+    }
+
+    /// How the link is.
+    pub fn link(&self) -> Link {
+        self.session.link()
+    }
+
+    /// Goes on until dropped.
+    pub async fn run(mut self) {
+        loop {
+            match self.step().await {
+                // Give others their turn: a fast cloud must not starve this task's neighbours.
+                Step::Did => tokio::task::yield_now().await,
+                Step::WaitUntil(until_us) => {
+                    let pause = Duration::from_micros(until_us.saturating_sub(self.surroundings.now().mono_us));
+                    // Either way the next step looks at everything again.
+                    let _woken_or_due = tokio::time::timeout(pause, self.wake.woken()).await;
+                }
+            }
+        }
+    }
+
+    /// Does the next thing.
+    pub async fn step(&mut self) -> Step {
+        if self.wake.take_link_up() {
+            self.session.link_up();
+        }
+        if self.wake.take_hinted() {
+            self.session.hinted();
+        }
+        let pending = match self.store.with(Replica::pending_count).await {
+            Ok(pending) => pending,
+            Err(error) => return self.failed(&Trouble::Store(error)),
+        };
+        let now_us = self.surroundings.now().mono_us;
+        let action = self.session.next(now_us, pending);
+        if let Action::WaitUntil(until) = action {
+            // While offline the session alone says when to try; the rest would fail the same way.
+            let online = self.session.link() == Link::Online;
+            let due = if online { until.min(self.time_due_us).min(self.prune_due_us) } else { until };
+            if !online || due > now_us {
+                return Step::WaitUntil(due);
+            }
+        }
+        if now_us >= self.time_due_us
+            && let Err(trouble) = self.ask_time().await
+        {
+            self.time_due_us = self.surroundings.now().mono_us.saturating_add(TIME_AGAIN_US);
+            // Only the road's trouble is the link's; a time that can't be believed must not stop the events.
+            match trouble {
+                Trouble::Road(SyncError::Unbelievable(why)) => tracing::warn!(why, "the signed time was refused"),
+                Trouble::Store(error) => tracing::warn!(%error, "the time key can't be read"),
+                Trouble::Road(error) => return self.failed(&Trouble::Road(error)),
+            }
+        }
+        let outcome = match action {
+            Action::Push => self.push().await.map(|()| Outcome::Pushed),
+            Action::Pull => self.pull().await.map(|more| Outcome::Pulled { more }),
+            Action::WaitUntil(_) => {
+                self.prune().await;
+                return Step::Did;
+            }
+        };
+        match outcome {
+            Ok(outcome) => {
+                self.session.done(outcome, self.surroundings.now().mono_us, number(self.surroundings.random()));
+                (self.ears.link)(self.session.link());
+                Step::Did
+            }
+            Err(trouble) => self.failed(&trouble),
+        }
+    }
+
+    /// Notes that a step came to nothing; the session says when to try again.
+    fn failed(&mut self, trouble: &Trouble) -> Step {
+        let retry_after_s = match trouble {
+            Trouble::Road(error) => {
+                match error.code() {
+                    Some("device_revoked") => tracing::warn!("the cloud says that this device's key was withdrawn"),
+                    Some("replica_ahead") => {
+                        tracing::warn!("the cloud knows less than this gate: was it restored from a backup?")
+                    }
+                    Some(_) | None => tracing::debug!(%error, "sync step failed"),
+                }
+                error.retry_after_s()
+            }
+            Trouble::Store(error) => {
+                tracing::warn!(%error, "sync could not use the database");
+                None
+            }
+        };
+        let now_us = self.surroundings.now().mono_us;
+        self.session.done(Outcome::Failed { retry_after_s }, now_us, number(self.surroundings.random()));
+        (self.ears.link)(self.session.link());
+        Step::Did
+    }
+
+    /// Lets go of events that the cloud acknowledged long ago, a few at a time.
+    async fn prune(&mut self) {
+        let now_us = self.surroundings.now().mono_us;
+        if now_us < self.prune_due_us {
+            return;
+        }
+        match self.store.with(Replica::prune).await {
+            Ok(pruned) if pruned.more => {}
+            Ok(_) => self.prune_due_us = now_us.saturating_add(PRUNE_EVERY_US),
+            Err(error) => {
+                tracing::warn!(%error, "old events could not be removed");
+                self.prune_due_us = now_us.saturating_add(PRUNE_EVERY_US);
+            }
+        }
+    }
+
+    async fn identity(&self) -> Result<Identity, StoreError> {
+        self.store.with(|replica| replica.identity().cloned().ok_or(ReplicaError::NotEnrolled)).await
+    }
+
+    async fn ask_time(&mut self) -> Result<(), Trouble> {
+        let nonce = self.surroundings.random();
+        let venue = self.identity().await?.venue;
+        let key = self.store.with(|replica| replica.duty_key(Duty::Time)).await?;
+        let asked_us = self.surroundings.now().mono_us;
+        let bytes = self.transport.time(venue, &nonce).await?;
+        let heard_us = self.surroundings.now().mono_us;
+        let time = SignedTime::open(&bytes, &key).map_err(|e| SyncError::Unbelievable(format!("signed time: {e}")))?;
+        if time.venue != venue || time.nonce.as_slice() != nonce {
+            return Err(SyncError::Unbelievable("signed time: it answers another question".to_owned()).into());
+        }
+        if heard_us.saturating_sub(asked_us) > TIME_LIMIT_US {
+            return Err(SyncError::Unbelievable("signed time: the answer took too long".to_owned()).into());
+        }
+        self.time_due_us = heard_us.saturating_add(TIME_EVERY_US);
+        // Nobody listens any more: the agent is stopping.
+        let _stopping = self.ears.signed.send(SignedMoment { ms: time.now_ms, heard_us }).await;
+        Ok(())
+    }
+
+    async fn pull(&mut self) -> Result<bool, Trouble> {
+        let ((position, head), before_as_of) =
+            self.store.with(|replica| Ok((replica.position()?, replica.as_of_ms()?))).await?;
+        let reply = self.transport.pull(&Pull { position, head }).await?;
+        let now = self.surroundings.now();
+        let more = reply.more;
+        let applied = self.store.with(move |replica| replica.apply(&reply, now)).await?;
+        if more && applied.position == position {
+            return Err(SyncError::Unbelievable("it promises more changes and sends none".to_owned()).into());
+        }
+        if applied.changes > 0 || applied.as_of_ms != before_as_of {
+            self.ears.changed.send_modify(|version| *version += 1);
+        }
+        Ok(more)
+    }
+
+    async fn push(&mut self) -> Result<(), Trouble> {
+        let window = self.window;
+        let events = self.store.with(move |replica| replica.pending(window, PUSH_BYTES)).await?;
+        if events.is_empty() {
+            return Ok(());
+        }
+        match self.ask(&events).await {
+            Ok(reply) => {
+                self.note(&events, reply).await?;
+                self.window = (self.window * 2).min(PUSH_LIMIT);
+                self.suspect = None;
+                Ok(())
+            }
+            Err(Trouble::Road(error)) if error.blames_content() && events.len() > 1 => {
+                self.window = events.len() / 2;
+                Err(error.into())
+            }
+            Err(Trouble::Road(error)) if error.blames_content() => self.suspect_of(events, error).await,
+            Err(other) => Err(other),
+        }
+    }
+
+    /// The cloud refuses one event alone. After some tries the next one is sent by itself: if that passes, the first is
+    /// poison and is put aside; if not, the server is in trouble and everything stays where it is.
+    async fn suspect_of(&mut self, events: Vec<PendingEvent>, error: SyncError) -> Result<(), Trouble> {
+        let Some(first) = events.into_iter().next() else { return Err(error.into()) };
+        let tries = match self.suspect {
+            Some((id, tries)) if id == first.id => tries + 1,
+            Some(_) | None => 1,
+        };
+        self.suspect = Some((first.id, tries));
+        if tries < POISON_TRIES {
+            return Err(error.into());
+        }
+        let next = self.store.with(|replica| replica.pending(2, PUSH_BYTES)).await?;
+        let others: Vec<_> = next.into_iter().filter(|event| event.id != first.id).take(1).collect();
+        if others.is_empty() {
+            return Err(error.into());
+        }
+        // The next one passes: the first is what the cloud can't take. It is put aside before the answer is noted, because
+        // receipts can't reach beyond it.
+        let reply = self.ask(&others).await?;
+        let (now, reason) = (self.surroundings.now(), error.to_string());
+        tracing::warn!(event.id = %first.id, reason, "the cloud can't take an event; it is kept in quarantine");
+        self.store.with(move |replica| replica.quarantine(first.id, &reason, now)).await?;
+        self.suspect = None;
+        self.note(&others, reply).await
+    }
+
+    /// Sends events and gives the answer, not yet noted.
+    async fn ask(&mut self, events: &[PendingEvent]) -> Result<PushReply, Trouble> {
+        let venue = self.identity().await?.venue;
+        let head = self.store.with(|replica| replica.journal_head().ok_or(ReplicaError::NotEnrolled)).await?;
+        let head = JournalHead { venue, head }.sign(&self.key);
+        let events = events.iter().map(|event| ByteBuf::from(event.bytes.clone())).collect();
+        Ok(self.transport.push(&Push { head: ByteBuf::from(head), events }).await?)
+    }
+
+    /// Stores what became of events.
+    async fn note(&mut self, events: &[PendingEvent], reply: PushReply) -> Result<(), Trouble> {
+        let sent: Vec<EventId> = events.iter().map(|event| event.id).collect();
+        let now = self.surroundings.now();
+        let done = self.store.with(move |replica| replica.acknowledge(&sent, &reply, now)).await?;
+        if done.confirmed + done.parked == 0 {
+            return Err(SyncError::Unbelievable(
+                "the answer confirms none of the events: it belongs to another request".to_owned(),
+            )
+            .into());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,122 @@
+//! The held channel on which the cloud says "there is something new", so that a revocation arrives within a second.
+//!
+//! Nothing is believed from it: a hint only makes the engine pull, and what is pulled is signed. It is authenticated when
+//! opened and ends after ten minutes or on revocation; then it is opened again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ed25519_dalek::SigningKey;
+use futures_util::{SinkExt, StreamExt};
+use gate_core::canonical;
+use gate_core::ids::DeviceId;
+use gate_core::sync::request_signature::Request;
+use gate_core::sync::v1::{Hint, LIVE_PATH};
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::http::HeaderValue;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{self, Message};
+
+use super::transport::{CloudUrl, signed_headers};
+use super::{Surroundings, Wake, number};
+
+/// For the connection and the upgrade.
+const OPEN_LIMIT: Duration = Duration::from_secs(10);
+/// A ping goes out after this long without a message.
+const QUIET: Duration = Duration::from_secs(20);
+/// Shortest and longest pause before opening again, milliseconds.
+const PAUSE_MS: (u64, u64) = (500, 30_000);
+/// No hint is longer, bytes.
+const HINT_LIMIT: usize = 1024;
+
+/// Why the channel ended.
+#[derive(Debug, thiserror::Error)]
+enum LiveError {
+    #[error("it did not open in time")]
+    Slow,
+    #[error("the cloud fell silent")]
+    Silent,
+    #[error("{0}")]
+    Socket(#[from] tungstenite::Error),
+    #[error("the request can't be made: {0}")]
+    Request(String),
+}
+
+/// Listens for hints and wakes the engine, until dropped.
+pub async fn listen(
+    url: CloudUrl,
+    device: DeviceId,
+    key: SigningKey,
+    surroundings: Arc<dyn Surroundings>,
+    wake: Arc<Wake>,
+) {
+    let _already = rustls::crypto::ring::default_provider().install_default();
+    let mut failures = 0u32;
+    loop {
+        let mut heard = false;
+        let ended = hold(&url, device, &key, surroundings.as_ref(), &wake, &mut heard).await;
+        failures = if heard { 0 } else { failures.saturating_add(1) };
+        if let Err(why) = ended {
+            tracing::debug!(%why, failures, "the live channel ended");
+        }
+        let longest = PAUSE_MS.0.saturating_mul(1 << failures.min(8)).min(PAUSE_MS.1);
+        let pause = longest / 2 + number(surroundings.random()) % (longest / 2 + 1);
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+    }
+}
+
+/// Opens the channel once and holds it until it ends.
+async fn hold(
+    url: &CloudUrl,
+    device: DeviceId,
+    key: &SigningKey,
+    surroundings: &dyn Surroundings,
+    wake: &Wake,
+    heard: &mut bool,
+) -> Result<(), LiveError> {
+    let mut upgrade = url.websocket(LIVE_PATH).into_client_request()?;
+    let request = Request { method: "GET", authority: url.authority(), path: LIVE_PATH, query: "", body: &[] };
+    let nonce = hex::encode(&surroundings.random()[..16]);
+    let signed = signed_headers(&request, device, nonce, key, surroundings);
+    let headers = upgrade.headers_mut();
+    for (name, value) in [
+        ("content-digest", signed.content_digest),
+        ("signature-input", signed.signature_input),
+        ("signature", signed.signature),
+    ] {
+        headers.insert(name, HeaderValue::from_str(&value).map_err(|e| LiveError::Request(e.to_string()))?);
+    }
+    let limits = WebSocketConfig::default().max_message_size(Some(HINT_LIMIT)).max_frame_size(Some(HINT_LIMIT));
+    let opening = tokio_tungstenite::connect_async_with_config(upgrade, Some(limits), true);
+    let (mut socket, _) = timeout(OPEN_LIMIT, opening).await.map_err(|_| LiveError::Slow)??;
+    let mut pinged = false;
+    loop {
+        let message = match timeout(QUIET, socket.next()).await {
+            Ok(None) => return Ok(()),
+            Ok(Some(message)) => message?,
+            Err(_) if pinged => return Err(LiveError::Silent),
+            Err(_) => {
+                pinged = true;
+                timeout(OPEN_LIMIT, socket.send(Message::Ping(Vec::new().into())))
+                    .await
+                    .map_err(|_| LiveError::Silent)??;
+                continue;
+            }
+        };
+        pinged = false;
+        match message {
+            Message::Binary(bytes) => {
+                if canonical::decode::<Hint>(&bytes).is_ok() {
+                    *heard = true;
+                    wake.hinted();
+                }
+            }
+            Message::Close(_) => return Ok(()),
+            Message::Text(_) | Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
