@@ -1,0 +1,212 @@
+//! Devices: which gate speaks, proved by the signature of its request (RFC 9421, in gate-core's one strict form).
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Request};
+use axum::http::{HeaderMap, StatusCode};
+use gate_core::ids::{DeviceId, GateId, VenueId};
+use gate_core::keys::PublicKey;
+use gate_core::sync::request_signature::{self, SignatureHeaders, Signer9421, WINDOW_S};
+
+use crate::app::App;
+use crate::problem::{ApiError, too_large};
+use crate::store::{Tx, params};
+
+/// The largest body a device may send: a full push and its frame.
+const BODY_LIMIT: usize = 320 * 1024;
+/// How long a nonce that the service offered may be used, milliseconds.
+const OFFER_MS: i64 = 60 * 1000;
+/// A gate that was silent this long and speaks again is news for the dashboard, milliseconds.
+const SILENCE_MS: i64 = 60 * 1000;
+
+/// A device of a venue that signed this request, revoked or not.
+#[derive(Clone, Debug)]
+pub struct AnyDevice {
+    /// The venue.
+    pub venue: VenueId,
+    /// The device.
+    pub device: DeviceId,
+    /// The gate it watches.
+    pub gate: GateId,
+    /// Its key.
+    pub key: PublicKey,
+    /// Nothing it says is believed any more.
+    pub revoked: bool,
+    /// What it sent.
+    pub body: Bytes,
+}
+
+/// A device that is enrolled and believed.
+#[derive(Clone, Debug)]
+pub struct EnrolledDevice(pub AnyDevice);
+
+/// The answer to a device that was withdrawn.
+pub fn revoked() -> ApiError {
+    ApiError::new(
+        StatusCode::FORBIDDEN,
+        "device_revoked",
+        "This device was withdrawn",
+        "Enrol the gate again with a new code from the dashboard. What it sends meanwhile is kept aside.",
+    )
+}
+
+impl FromRequest<App> for EnrolledDevice {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
+        let device = AnyDevice::from_request(request, app).await?;
+        if device.revoked { Err(revoked()) } else { Ok(Self(device)) }
+    }
+}
+
+impl FromRequest<App> for AnyDevice {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
+        let (parts, body) = request.into_parts();
+        let headers = SignatureHeaders {
+            content_digest: only(&parts.headers, "content-digest")?,
+            signature_input: only(&parts.headers, "signature-input")?,
+            signature: only(&parts.headers, "signature")?,
+        };
+        let claimed =
+            request_signature::claimed_signer(&headers.signature_input).map_err(|e| unsigned(&e.to_string()))?;
+        let body = axum::body::to_bytes(body, BODY_LIMIT).await.map_err(|_| too_large())?;
+        let known = app.db().read(async |tx| known(tx, claimed.device).await).await?;
+        // An unknown device and a wrong signature sound alike.
+        let known = known.ok_or_else(|| unsigned("the signature does not hold"))?;
+        let holds = |authority: String| {
+            let request = request_signature::Request {
+                method: parts.method.as_str(),
+                authority: &authority,
+                path: parts.uri.path(),
+                query: parts.uri.query().unwrap_or_default(),
+                body: &body,
+            };
+            request_signature::verify(&request, &headers, &known.key).is_ok()
+        };
+        if !app.config().known_authorities().any(holds) {
+            return Err(unsigned("the signature does not hold"));
+        }
+        let device = Self { body, ..known };
+        let news = app.db().write(async |tx| device.admit(tx, app, &claimed).await).await?;
+        match news {
+            Heard::Silence => app.hub().tell(device.venue),
+            Heard::Lately => {}
+            Heard::WrongClock(nonce) => {
+                return Err(ApiError::new(
+                    StatusCode::UNAUTHORIZED,
+                    "clock_skew",
+                    "The device's clock is off",
+                    "Sign the request again with the nonce of the gate-nonce header.",
+                )
+                .with_header("gate-nonce", nonce));
+            }
+        }
+        Ok(device)
+    }
+}
+
+enum Heard {
+    Lately,
+    /// For the first time in a while.
+    Silence,
+    /// The request is genuine, but its time is not ours; this nonce will be taken instead.
+    WrongClock(String),
+}
+
+impl AnyDevice {
+    /// Takes a genuine request once, within the window or under an offered nonce.
+    async fn admit(&self, tx: &mut Tx, app: &App, signer: &Signer9421) -> Result<Heard, ApiError> {
+        let now = app.now_ms();
+        let keep = now + 2 * WINDOW_S * 1000;
+        tx.execute(
+            "DELETE FROM nonces WHERE venue_id = $1 AND device_id = $2 AND expires_ms < $3",
+            params![self.venue, self.device, now],
+        )
+        .await?;
+        let in_time = (now.div_euclid(1000) - signer.created).abs() <= WINDOW_S;
+        if in_time {
+            let fresh = tx
+                .execute(
+                    "INSERT INTO nonces (venue_id, device_id, nonce, offered, expires_ms) VALUES ($1, $2, $3, 0, $4) ON CONFLICT (venue_id, device_id, nonce) DO UPDATE SET offered = 0, expires_ms = excluded.expires_ms WHERE nonces.offered = 1",
+                    params![self.venue, self.device, signer.nonce.as_str(), keep],
+                )
+                .await?;
+            if fresh == 0 {
+                return Err(ApiError::new(
+                    StatusCode::UNAUTHORIZED,
+                    "replayed",
+                    "This request came before",
+                    "Every request needs a nonce of its own.",
+                ));
+            }
+        } else {
+            let offered = tx
+                .execute(
+                    "UPDATE nonces SET offered = 0, expires_ms = $1 WHERE venue_id = $2 AND device_id = $3 AND nonce = $4 AND offered = 1",
+                    params![keep, self.venue, self.device, signer.nonce.as_str()],
+                )
+                .await?;
+            if offered == 0 {
+                let nonce = hex::encode(app.entropy().bytes::<16>());
+                tx.execute(
+                    "INSERT INTO nonces (venue_id, device_id, nonce, offered, expires_ms) VALUES ($1, $2, $3, 1, $4)",
+                    params![self.venue, self.device, nonce.as_str(), now + OFFER_MS],
+                )
+                .await?;
+                return Ok(Heard::WrongClock(nonce));
+            }
+        }
+        let seen = tx
+            .first(
+                "SELECT seen_ms FROM devices WHERE venue_id = $1 AND device_id = $2",
+                params![self.venue, self.device],
+            )
+            .await?;
+        let seen: Option<i64> = match seen {
+            Some(row) => row.get(0)?,
+            None => None,
+        };
+        tx.execute(
+            "UPDATE devices SET seen_ms = $1 WHERE venue_id = $2 AND device_id = $3",
+            params![now, self.venue, self.device],
+        )
+        .await?;
+        if seen.is_some_and(|seen| now - seen < SILENCE_MS) {
+            return Ok(Heard::Lately);
+        }
+        tx.execute("UPDATE venues SET live_seq = live_seq + 1 WHERE venue_id = $1", params![self.venue]).await?;
+        Ok(Heard::Silence)
+    }
+}
+
+async fn known(tx: &mut Tx, device: DeviceId) -> Result<Option<AnyDevice>, ApiError> {
+    let row = tx
+        .first("SELECT venue_id, gate_id, public_key, revoked_ms FROM devices WHERE device_id = $1", params![device])
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    let key = PublicKey::register(&row.get::<Vec<u8>>(2)?).map_err(|error| ApiError::internal(&error))?;
+    Ok(Some(AnyDevice {
+        venue: row.get(0)?,
+        device,
+        gate: row.get(1)?,
+        key,
+        revoked: row.get::<Option<i64>>(3)?.is_some(),
+        body: Bytes::new(),
+    }))
+}
+
+fn unsigned(why: &str) -> ApiError {
+    ApiError::new(StatusCode::UNAUTHORIZED, "signature", "Not signed by a device of ours", why.to_owned())
+}
+
+/// The one value of a header that must be there exactly once.
+fn only(headers: &HeaderMap, name: &'static str) -> Result<String, ApiError> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) => {
+            value.to_str().map(str::to_owned).map_err(|_| unsigned("a signature header is not text"))
+        }
+        _ => Err(unsigned(&format!("the header {name} must be there exactly once"))),
+    }
+}

@@ -1,0 +1,19 @@
+//! Who is calling. Routes take the caller as an argument that only this module can make, so that a route that forgot to
+//! ask does not compile.
+
+mod address;
+mod device;
+mod password;
+mod person;
+mod session;
+mod throttle;
+
+pub use address::Address;
+pub use device::{AnyDevice, EnrolledDevice, revoked};
+pub use password::{PasswordHash, check as check_password, make as make_password};
+pub use person::{Browser, Manager, Person, still_manages};
+pub use session::{cookie_for, cookie_gone, end as end_session, start as start_session};
+pub use throttle::{attempt, forgive};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,56 @@
+//! Long lists in pages: a cursor names the last item that was seen, so that nothing is missed or doubled while new items
+//! come in.
+
+use serde::Deserialize;
+
+use crate::problem::ApiError;
+
+/// Items in a page unless asked otherwise.
+const USUAL: i64 = 100;
+/// Most items in a page.
+const MOST: i64 = 500;
+
+/// Which page.
+#[derive(Clone, Default, Deserialize)]
+pub struct PageAsked {
+    limit: Option<i64>,
+    after: Option<String>,
+}
+
+/// Where a page begins, newest first.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Place {
+    /// Items as new as this one or newer were seen, Unix milliseconds.
+    pub at_ms: i64,
+    /// Of those as new, the ones up to this id.
+    pub id: String,
+}
+
+impl PageAsked {
+    /// How many items.
+    pub fn limit(&self) -> Result<i64, ApiError> {
+        let limit = self.limit.unwrap_or(USUAL);
+        if (1..=MOST).contains(&limit) {
+            Ok(limit)
+        } else {
+            Err(ApiError::field("/limit", format!("A page has 1 to {MOST} items.")))
+        }
+    }
+
+    /// After which item; at first, before all.
+    pub fn place(&self) -> Result<Place, ApiError> {
+        let Some(cursor) = &self.after else { return Ok(Place { at_ms: i64::MAX, id: String::new() }) };
+        let read = || {
+            let text = String::from_utf8(hex::decode(cursor).ok()?).ok()?;
+            let (at_ms, id) = text.split_once(' ')?;
+            Some(Place { at_ms: at_ms.parse().ok()?, id: id.to_owned() })
+        };
+        read().ok_or_else(|| ApiError::field("/after", "This is not a cursor: use `next` of the page before."))
+    }
+}
+
+/// The cursor to the next page, if this one was full.
+pub fn next(limit: i64, count: usize, last: Option<(i64, &str)>) -> Option<String> {
+    let full = i64::try_from(count).is_ok_and(|count| count == limit);
+    last.filter(|_| full).map(|(at_ms, id)| hex::encode(format!("{at_ms} {id}")))
+}

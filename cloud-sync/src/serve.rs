@@ -1,0 +1,124 @@
+//! Starting and stopping.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+
+use crate::app::App;
+use crate::config::{Config, ConfigError};
+use crate::keys::{Master, MasterError};
+use crate::store::{Db, DbError, Mode};
+
+/// The database's file in the data folder.
+const DATABASE: &str = "cloud.db";
+/// Requests that are under way when the service is told to stop get this long.
+const GRACE: Duration = Duration::from_millis(2500);
+
+/// Why the service can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The data folder can't be used.
+    #[error("{path}: {why}. Name a folder that this user may write to with --data")]
+    Data {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        why: std::io::Error,
+    },
+    /// The master key can't be used.
+    #[error(transparent)]
+    Master(#[from] MasterError),
+    /// The database can't be used.
+    #[error("{path}: {why}")]
+    Database {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: DbError,
+    },
+}
+
+/// Why the service ended by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// It could not start.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// What it was told can't be.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The listening socket failed.
+    #[error("the listening socket failed: {0}")]
+    Socket(#[from] std::io::Error),
+}
+
+/// Opens the data folder: master key, database, schema. Makes what is not there yet.
+pub async fn open(config: Config) -> Result<App, OpenError> {
+    let data = config.data.clone();
+    let failed = |why| OpenError::Data { path: data.clone(), why };
+    // What lies there is for this user alone.
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&data).map_err(failed)?;
+    let path = data.join(DATABASE);
+    let exists = path.try_exists().map_err(failed)?;
+    let master = Master::open(&data, exists, &config.entropy)?;
+    let db = Db::open(&path, config.mode).await.map_err(|why| OpenError::Database { path, why })?;
+    Ok(App::new(db, master, config))
+}
+
+/// A service without a folder, for tests and simulations: its database is in memory, its master key drawn from its
+/// randomness, and nothing in it runs on another thread.
+pub async fn open_in_memory(mut config: Config) -> Result<App, OpenError> {
+    config.mode = Mode::Inline;
+    let master = Master::from_bytes(&config.entropy.bytes());
+    let db = Db::in_memory().await.map_err(|why| OpenError::Database { path: PathBuf::new(), why })?;
+    Ok(App::new(db, master, config))
+}
+
+/// Serves until `shutdown` is done, then ends within three seconds.
+pub async fn run(
+    listener: TcpListener,
+    config: Config,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), RunError> {
+    let address = listener.local_addr()?;
+    config.check(address)?;
+    let app = open(config).await?;
+    tracing::info!(%address, public_url = %app.config().public_url, "serving");
+    serve(listener, app, shutdown).await
+}
+
+async fn serve(
+    listener: TcpListener,
+    app: App,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), RunError> {
+    let service = app.router().into_make_service_with_connect_info::<SocketAddr>();
+    // Under systemd: ready only now, when the database is open and the socket is bound. Elsewhere it says nothing.
+    if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
+        tracing::warn!(%error, "systemd could not be told that the service is ready");
+    }
+    let (told, mut stopping) = tokio::sync::watch::channel(false);
+    let graceful = async move {
+        shutdown.await;
+        tracing::info!("stopping");
+        // The receiver lives until serving ends.
+        let _ = told.send(true);
+    };
+    let serving = axum::serve(listener, service).with_graceful_shutdown(graceful);
+    let overdue = async {
+        if stopping.wait_for(|stop| *stop).await.is_ok() {
+            tokio::time::sleep(GRACE).await;
+        } else {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        ended = async { serving.await } => ended?,
+        () = overdue => tracing::warn!("some requests were cut off"),
+    }
+    Ok(())
+}
