@@ -1,0 +1,54 @@
+import { screen, type ScreenWords } from '@gate/shared/words/screen.ts';
+import { speaker } from '@gate/shared/words/words.ts';
+import { describe, expect, it } from 'vitest';
+import type { GateMessage } from './message.ts';
+import { items } from './status.ts';
+
+const say = speaker<ScreenWords>('en', screen.en);
+const well: GateMessage['status'] = {
+  link: 'online',
+  synced_age_s: 40,
+  pending: 3,
+  clock: 'signed',
+  camera: 'ok',
+  gate_io: 'ok',
+  storage: 'ok',
+};
+
+function line(change: Partial<GateMessage['status']>, sinceMs = 0): string[] {
+  return items({ ...well, ...change }, sinceMs, false, 'en', say).map((item) => item.text);
+}
+
+function unwell(change: Partial<GateMessage['status']>): string[] {
+  return items({ ...well, ...change }, 0, false, 'en', say)
+    .filter((item) => !item.well)
+    .map((item) => item.text);
+}
+
+describe('status line', () => {
+  it('says every part in words', () => {
+    expect(line({})).toEqual(['Online', 'Synced 40 s ago', '3 to send', 'Time signed', 'Camera ok', 'Relay ok']);
+  });
+
+  it.each([
+    ['15 minutes are still online', 900, 0, 'Online'],
+    ['a second more is offline', 901, 0, 'OFFLINE'],
+    ['the age grows while no message comes', 880, 21_000, 'OFFLINE'],
+  ])('%s', (_name, synced, since, expected) => {
+    expect(line({ synced_age_s: synced }, since)[0]).toBe(expected);
+  });
+
+  it.each<[string, Partial<GateMessage['status']>, string[]]>([
+    ['a cut link', { link: 'offline' }, ['OFFLINE']],
+    ['never linked', { link: 'never', synced_age_s: null }, ['NOT YET LINKED', 'Never synced']],
+    ['no time', { clock: 'unknown' }, ['TIME UNKNOWN']],
+    ['a stuck camera', { camera: 'stalled' }, ['CAMERA STUCK']],
+    ['no camera', { camera: 'missing' }, ['NO CAMERA']],
+    ['no hand', { gate_io: 'lost' }, ['RELAY LOST']],
+    ['no record', { storage: 'fault' }, ['STORAGE FAULT']],
+    ['events the cloud refused', { quarantined: 2 }, ['2 SET ASIDE']],
+    ['nothing', { quarantined: 0 }, []],
+  ])('%s is a word of its own', (_name, change, expected) => {
+    expect(unwell(change)).toEqual(expected);
+  });
+});

@@ -1,0 +1,47 @@
+import { describe, expect, it } from 'vitest';
+import { age, clockTime, moment, number, percent } from './format.ts';
+
+const SECOND = 1_000;
+const MINUTE = 60 * SECOND;
+const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
+
+describe('age', () => {
+  it.each([
+    [null, 'never', 'niciodată'],
+    [-3 * SECOND, 'just now', 'chiar acum'],
+    [0, 'just now', 'chiar acum'],
+    [42 * SECOND, '42 s ago', 'acum 42 s'],
+    [59_999, '59 s ago', 'acum 59 s'],
+    [MINUTE, '1 min ago', 'acum 1 min'],
+    [HOUR - 1, '59 min ago', 'acum 59 min'],
+    [3 * HOUR, '3 h ago', 'acum 3 h'],
+    [2 * DAY, '2 days ago', 'acum 2 zile'],
+    [20 * DAY, '20 days ago', 'acum 20 de zile'],
+    [101 * DAY, '101 days ago', 'acum 101 zile'],
+  ])('%s ms', (ms, en, ro) => {
+    expect(age('en', ms)).toBe(en);
+    expect(age('ro', ms)).toBe(ro);
+  });
+});
+
+describe('numbers and moments', () => {
+  it('groups digits as the language does', () => {
+    expect(number('en', 12_345)).toBe('12,345');
+    expect(number('ro', 12_345)).toBe('12.345');
+  });
+  it('writes percent, also over a hundred', () => {
+    expect(percent('en', 90)).toBe('90%');
+    expect(percent('ro', 104.4).replace(/\s/g, ' ')).toBe('104 %');
+  });
+  it('shows a time in the venue zone, not the viewer zone', () => {
+    const noonUtc = Date.UTC(2026, 6, 1, 12, 0);
+    expect(clockTime('ro', noonUtc, 'Europe/Bucharest')).toBe('15:00');
+    expect(clockTime('en', noonUtc, 'America/New_York')).toBe('08:00');
+  });
+  it('adds the day once it is no longer today', () => {
+    const at = Date.UTC(2026, 6, 1, 12, 0);
+    expect(moment('en', at, at + HOUR, 'UTC')).toBe('12:00');
+    expect(moment('en', at, at + DAY, 'UTC')).toContain('Jul');
+  });
+});
