@@ -1,0 +1,45 @@
+//! Stories with real processes. Each builds a world of its own; none sleeps to wait for something that can be seen.
+
+mod bad_input;
+mod faults;
+mod kills;
+
+use gate_tests::world::stock::Stock;
+use gate_tests::world::{Gate, GatePlan, fresh_folder};
+use hardware::lines::simulated::ReleaseModel;
+
+/// A gate with a filled replica and a cloud that does not answer.
+pub(crate) struct Alone {
+    pub(crate) gate: Gate,
+    pub(crate) stock: Stock,
+    pub(crate) world: std::path::PathBuf,
+}
+
+impl Alone {
+    pub(crate) fn build(name: &str) -> anyhow::Result<Self> {
+        let _already = rustls::crypto::ring::default_provider().install_default();
+        let world = fresh_folder(&format!("gate-{name}"))?;
+        let stock = Stock::new(gate_tests::clock::unix_ms());
+        let cloud = gate_tests::world::free_address()?;
+        let gate = Gate::build(&GatePlan { name, world: &world, cloud, release: ReleaseModel::Strict })?;
+        drop(stock.fill(&gate.data_dir(), &format!("http://{cloud}"), 10)?);
+        Ok(Self { gate, stock, world })
+    }
+
+    /// A frame with a pass nobody has used.
+    pub(crate) fn frame(&self, number: u32) -> anyhow::Result<Vec<u8>> {
+        use anyhow::Context;
+        use hardware::compose::{Scene, code, compose};
+        let picture = code(&self.stock.pass(number)?, 8)?;
+        let frame = compose(&picture, &Scene::plain(u64::from(number), 330.0)).context("the code does not fit")?;
+        Ok(frame.to_png()?)
+    }
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        self.gate.agent = None;
+        self.gate.gate_io = None;
+        let _left_behind = std::fs::remove_dir_all(&self.world);
+    }
+}

@@ -1,0 +1,115 @@
+//! A manager at the office: the dashboard's HTTP API, driven as the page drives it.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use reqwest::{Method, StatusCode, header};
+use serde_json::{Value, json};
+
+/// A logged-in manager.
+pub struct Office {
+    client: reqwest::Client,
+    base: String,
+    cookie: String,
+    /// The first venue.
+    pub venue: String,
+}
+
+impl Office {
+    /// Makes the owner's account on a fresh cloud and logs in.
+    pub async fn first_login(address: SocketAddr) -> anyhow::Result<Self> {
+        let mut office = Self {
+            client: reqwest::Client::builder().timeout(Duration::from_secs(60)).no_proxy().build()?,
+            base: format!("http://{address}"),
+            cookie: String::new(),
+            venue: String::new(),
+        };
+        let body = json!({
+            "email": "owner@venue.example", "name": "Owner", "password": "correct horse battery staple",
+            "venue_name": "Food truck park", "time_zone": "Europe/Bucharest",
+        });
+        let answer = office.request(Method::POST, "/v1/setup").json(&body).send().await?;
+        let cookie = answer.headers().get(header::SET_COOKIE).and_then(|c| c.to_str().ok()).map(str::to_owned);
+        let status = answer.status();
+        let text = answer.text().await?;
+        if !status.is_success() {
+            bail!("first login: {status}: {text}");
+        }
+        let cookie = cookie.context("the first login set no cookie")?;
+        office.cookie = cookie.split(';').next().unwrap_or_default().to_owned();
+        let session = office.get("/v1/session").await?;
+        office.venue = text_at(&session, "/venues/0/id")?;
+        Ok(office)
+    }
+
+    /// A request with the manager's cookie.
+    pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+        self.client
+            .request(method, format!("{}{path}", self.base))
+            .header(header::COOKIE, &self.cookie)
+            .header(header::ORIGIN, &self.base)
+            .header("X-Requested-With", "gate-dashboard")
+    }
+
+    /// GET, expecting JSON.
+    pub async fn get(&self, path: &str) -> anyhow::Result<Value> {
+        answer(path, self.request(Method::GET, path).send().await?).await
+    }
+
+    /// GET of something below the venue.
+    pub async fn look(&self, path: &str) -> anyhow::Result<Value> {
+        self.get(&self.at(path)).await
+    }
+
+    /// POST of something below the venue.
+    pub async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        let path = self.at(path);
+        let key = uuid::Uuid::now_v7().to_string();
+        answer(&path, self.request(Method::POST, &path).header("Idempotency-Key", key).json(body).send().await?).await
+    }
+
+    /// PATCH of something below the venue.
+    pub async fn patch(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        let path = self.at(path);
+        answer(&path, self.request(Method::PATCH, &path).json(body).send().await?).await
+    }
+
+    /// GET of bytes below the venue.
+    pub async fn fetch(&self, path: &str) -> anyhow::Result<Vec<u8>> {
+        let path = self.at(path);
+        let answer = self.request(Method::GET, &path).send().await?;
+        let status = answer.status();
+        if !status.is_success() {
+            bail!("GET {path}: {status}: {}", answer.text().await?);
+        }
+        Ok(answer.bytes().await?.to_vec())
+    }
+
+    /// The dashboard's first page.
+    pub async fn overview(&self) -> anyhow::Result<Value> {
+        self.look("/overview").await
+    }
+
+    fn at(&self, path: &str) -> String {
+        format!("/v1/venues/{}{path}", self.venue)
+    }
+}
+
+async fn answer(path: &str, answer: reqwest::Response) -> anyhow::Result<Value> {
+    let status = answer.status();
+    let text = answer.text().await?;
+    if !status.is_success() {
+        bail!("{path}: {status}: {text}");
+    }
+    if status == StatusCode::NO_CONTENT || text.is_empty() {
+        return Ok(Value::Null);
+    }
+    serde_json::from_str(&text).with_context(|| format!("{path} did not answer JSON"))
+}
+
+/// A text at a JSON pointer.
+pub fn text_at(value: &Value, pointer: &str) -> anyhow::Result<String> {
+    let found = value.pointer(pointer).and_then(Value::as_str);
+    Ok(found.with_context(|| format!("no {pointer} in {value}"))?.to_owned())
+}
