@@ -11,6 +11,7 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::timeout::TimeoutLayer;
 use tower_http::trace::TraceLayer;
 use utoipa::OpenApi;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityRequirement, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 use uuid::Uuid;
 
@@ -159,7 +160,34 @@ struct Document;
 
 /// Routes and their description come from the same list.
 fn described() -> OpenApiRouter<App> {
-    OpenApiRouter::with_openapi(Document::openapi()).merge(routes::all())
+    let mut router = OpenApiRouter::with_openapi(Document::openapi()).merge(routes::all());
+    describe_callers(router.get_openapi_mut());
+    router
+}
+
+/// Says of each operation who may call it; the routes themselves insist on it by their arguments.
+fn describe_callers(document: &mut utoipa::openapi::OpenApi) {
+    let cookie = ApiKeyValue::with_description("gate_session", "A person's session; see POST /v1/session");
+    let signature = ApiKeyValue::with_description(
+        "Signature",
+        "An enrolled device's RFC 9421 signature over method, authority, path, query and content digest",
+    );
+    let components = document.components.get_or_insert_default();
+    components.add_security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
+    components.add_security_scheme("device", SecurityScheme::ApiKey(ApiKey::Header(signature)));
+    for (path, item) in &mut document.paths.paths {
+        let scheme = if path.starts_with("/v1/venues") {
+            "session"
+        } else if path.starts_with("/v1/sync") {
+            "device"
+        } else {
+            continue;
+        };
+        let operations = [&mut item.get, &mut item.post, &mut item.patch, &mut item.put, &mut item.delete];
+        for operation in operations.into_iter().flatten() {
+            operation.security = Some(vec![SecurityRequirement::new(scheme, Vec::<String>::new())]);
+        }
+    }
 }
 
 /// The OpenAPI document.

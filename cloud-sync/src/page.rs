@@ -1,6 +1,8 @@
 //! Long lists in pages: a cursor names the last item that was seen, so that nothing is missed or doubled while new items
-//! come in.
+//! come in. The `Link` header of a full page leads to the next one.
 
+use axum::http::header::LINK;
+use axum::http::{HeaderMap, HeaderValue};
 use serde::Deserialize;
 
 use crate::problem::ApiError;
@@ -45,12 +47,21 @@ impl PageAsked {
             let (at_ms, id) = text.split_once(' ')?;
             Some(Place { at_ms: at_ms.parse().ok()?, id: id.to_owned() })
         };
-        read().ok_or_else(|| ApiError::field("/after", "This is not a cursor: use `next` of the page before."))
+        read().ok_or_else(|| {
+            ApiError::field("/after", "This is not a cursor: follow the Link header of the page before.")
+        })
     }
 }
 
-/// The cursor to the next page, if this one was full.
-pub fn next(limit: i64, count: usize, last: Option<(i64, &str)>) -> Option<String> {
+/// The `Link` header that leads to the next page (RFC 8288), if this one was full. `path` without a query.
+pub fn more(path: &str, limit: i64, count: usize, last: Option<(i64, &str)>) -> HeaderMap {
+    let mut headers = HeaderMap::new();
     let full = i64::try_from(count).is_ok_and(|count| count == limit);
-    last.filter(|_| full).map(|(at_ms, id)| hex::encode(format!("{at_ms} {id}")))
+    if let Some((at_ms, id)) = last.filter(|_| full) {
+        let cursor = hex::encode(format!("{at_ms} {id}"));
+        if let Ok(link) = HeaderValue::from_str(&format!("<{path}?limit={limit}&after={cursor}>; rel=\"next\"")) {
+            headers.insert(LINK, link);
+        }
+    }
+    headers
 }

@@ -424,7 +424,8 @@ pub fn keyring(changes: &[Change], device: &TestDevice) -> Keyring {
         | Change::Product(_)
         | Change::Pass(_)
         | Change::Use(_)
-        | Change::Count(_) => None,
+        | Change::Count(_)
+        | Change::Unknown(_) => None,
     });
     keys.collect()
 }

@@ -33,8 +33,9 @@ const STOP_LIMIT: std::time::Duration = std::time::Duration::from_millis(2500);
 
 /// Opens the replica for writing, with what a start needs to know.
 pub fn open_replica(config: &Config) -> anyhow::Result<Replica> {
-    std::fs::create_dir_all(&config.data_dir)
-        .with_context(|| format!("can't create {}: check that its disk is mounted and writable", config.data_dir.display()))?;
+    std::fs::create_dir_all(&config.data_dir).with_context(|| {
+        format!("can't create {}: check that its disk is mounted and writable", config.data_dir.display())
+    })?;
     let clock = Clock::new(&config.ntp_marker);
     let mut time = gate_core::time::TimeKeeper::new(clock::boot_id(), BUILD_FLOOR_MS);
     let (now, _) = time.now(clock.read());
@@ -67,14 +68,17 @@ fn lock(data_dir: &Path) -> anyhow::Result<std::fs::File> {
         Err(std::fs::TryLockError::WouldBlock) => {
             bail!("another gate-agent already runs with {}: stop it first", data_dir.display())
         }
-        Err(std::fs::TryLockError::Error(error)) => Err(error).with_context(|| format!("can't lock {}", path.display())),
+        Err(std::fs::TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("can't lock {}", path.display()))
+        }
     }
 }
 
 /// Runs a gate until `stop` says true.
 pub async fn run(config: Config, stop: watch::Receiver<bool>) -> anyhow::Result<()> {
-    std::fs::create_dir_all(&config.data_dir)
-        .with_context(|| format!("can't create {}: check that its disk is mounted and writable", config.data_dir.display()))?;
+    std::fs::create_dir_all(&config.data_dir).with_context(|| {
+        format!("can't create {}: check that its disk is mounted and writable", config.data_dir.display())
+    })?;
     let _lock = lock(&config.data_dir)?;
     let clock = Clock::new(&config.ntp_marker);
 

@@ -53,7 +53,12 @@ pub struct Report {
 impl Report {
     /// The worst state of all.
     pub fn worst(&self) -> State {
-        self.checks.iter().map(|check| check.state).filter(|state| *state != State::Skipped).max().unwrap_or(State::Pass)
+        self.checks
+            .iter()
+            .map(|check| check.state)
+            .filter(|state| *state != State::Skipped)
+            .max()
+            .unwrap_or(State::Pass)
     }
 }
 
@@ -72,7 +77,14 @@ impl fmt::Display for Report {
             }
         }
         let count = |state| self.checks.iter().filter(|check| check.state == state).count();
-        write!(f, "{} ok, {} warnings, {} failed, {} skipped", count(State::Pass), count(State::Warn), count(State::Fail), count(State::Skipped))
+        write!(
+            f,
+            "{} ok, {} warnings, {} failed, {} skipped",
+            count(State::Pass),
+            count(State::Warn),
+            count(State::Fail),
+            count(State::Skipped)
+        )
     }
 }
 
@@ -112,7 +124,12 @@ pub async fn examine(config: &Path, only: &[String]) -> Report {
 fn key(config: &Config) -> Check {
     let path = identity::key_path(&config.data_dir);
     match std::fs::metadata(&path) {
-        Err(_) => bad("key", State::Fail, format!("there is no device key at {}", path.display()), "enrol this gate: `gate-agent enrol CODE`"),
+        Err(_) => bad(
+            "key",
+            State::Fail,
+            format!("there is no device key at {}", path.display()),
+            "enrol this gate: `gate-agent enrol CODE`",
+        ),
         Ok(found) if found.permissions().mode() & 0o077 != 0 => bad(
             "key",
             State::Fail,
@@ -121,7 +138,9 @@ fn key(config: &Config) -> Check {
         ),
         Ok(_) => match identity::load_key(&config.data_dir) {
             Ok(_) => pass("key", "the device key is there and only this user can read it"),
-            Err(error) => bad("key", State::Fail, error.to_string(), "revoke the device in the dashboard and enrol again"),
+            Err(error) => {
+                bad("key", State::Fail, error.to_string(), "revoke the device in the dashboard and enrol again")
+            }
         },
     }
 }
@@ -133,31 +152,50 @@ fn database(config: &Config) -> Vec<Check> {
     checks.push(if version >= 3_051_003 && version != 3_052_000 {
         pass("sqlite", format!("SQLite {}", rusqlite::version()))
     } else {
-        bad("sqlite", State::Fail, format!("SQLite {} can damage a WAL database", rusqlite::version()), "build with the bundled SQLite")
+        bad(
+            "sqlite",
+            State::Fail,
+            format!("SQLite {} can damage a WAL database", rusqlite::version()),
+            "build with the bundled SQLite",
+        )
     });
     if !path.exists() {
-        checks.push(bad("database", State::Fail, format!("there is no database at {}", path.display()), "enrol this gate: `gate-agent enrol CODE`"));
+        checks.push(bad(
+            "database",
+            State::Fail,
+            format!("there is no database at {}", path.display()),
+            "enrol this gate: `gate-agent enrol CODE`",
+        ));
         return checks;
     }
     let mut reader = match ReplicaReader::open(&path) {
         Ok(reader) => reader,
         Err(error) => {
-            checks.push(bad("database", State::Fail, error.to_string(), "stop the agent and see OPERATING.md, \"A damaged database\""));
+            checks.push(bad("database", State::Fail, error.to_string(), "stop the agent and run `gate-agent salvage`"));
             return checks;
         }
     };
     checks.push(match reader.quick_check() {
         Ok(()) => pass("database", "quick_check finds no damage"),
-        Err(error) => bad("database", State::Fail, error.to_string(), "stop the agent and see OPERATING.md, \"A damaged database\""),
+        Err(error) => bad("database", State::Fail, error.to_string(), "stop the agent and run `gate-agent salvage`"),
     });
     let mut time = TimeKeeper::new(clock::boot_id(), daemon::BUILD_FLOOR_MS);
     let (now, _) = time.now(Clock::new(&config.ntp_marker).read());
     match reader.status(now) {
-        Err(error) => checks.push(bad("replica", State::Fail, error.to_string(), "see OPERATING.md, \"A damaged database\"")),
+        Err(error) => {
+            checks.push(bad("replica", State::Fail, error.to_string(), "stop the agent and run `gate-agent salvage`"))
+        }
         Ok(status) => {
             checks.push(match (&status.gate, status.age_ms) {
-                (None, _) => bad("replica", State::Fail, "this gate has not heard of its settings yet", "let it reach the cloud once"),
-                (Some(_), Some(age)) if age < 15 * 60 * 1000 => pass("replica", format!("{} s old, at change {}", age / 1000, status.position)),
+                (None, _) => bad(
+                    "replica",
+                    State::Fail,
+                    "this gate has not heard of its settings yet",
+                    "let it reach the cloud once",
+                ),
+                (Some(_), Some(age)) if age < 15 * 60 * 1000 => {
+                    pass("replica", format!("{} s old, at change {}", age / 1000, status.position))
+                }
                 (Some(_), age) => bad(
                     "replica",
                     State::Warn,
@@ -166,7 +204,12 @@ fn database(config: &Config) -> Vec<Check> {
                 ),
             });
             checks.push(if status.quarantined > 0 {
-                bad("outbox", State::Warn, format!("{} events wait, {} are parked", status.pending, status.quarantined), "look at the conflict inbox of the dashboard")
+                bad(
+                    "outbox",
+                    State::Warn,
+                    format!("{} events wait, {} are parked", status.pending, status.quarantined),
+                    "look at the conflict inbox of the dashboard",
+                )
             } else {
                 pass("outbox", format!("{} events wait to be delivered", status.pending))
             });
@@ -182,12 +225,19 @@ const DISK_FAIL: u64 = 32 * 1024 * 1024;
 
 fn disk(config: &Config) -> Check {
     match rustix::fs::statvfs(&config.data_dir) {
-        Err(error) => bad("disk", State::Fail, format!("{}: {error}", config.data_dir.display()), "check that the data partition is mounted"),
+        Err(error) => bad(
+            "disk",
+            State::Fail,
+            format!("{}: {error}", config.data_dir.display()),
+            "check that the data partition is mounted",
+        ),
         Ok(found) => {
             let free = found.f_bavail * found.f_frsize;
             let detail = format!("{} MB free", free / 1_000_000);
             match free {
-                0..DISK_FAIL => bad("disk", State::Fail, detail, "free space: without it the gate does not open by itself"),
+                0..DISK_FAIL => {
+                    bad("disk", State::Fail, detail, "free space: without it the gate does not open by itself")
+                }
                 DISK_FAIL..DISK_WARN => bad("disk", State::Warn, detail, "free space soon"),
                 _ => pass("disk", detail),
             }
@@ -200,8 +250,18 @@ fn clock_trust(config: &Config) -> Check {
     let mut time = TimeKeeper::new(clock::boot_id(), floor.max(daemon::BUILD_FLOOR_MS));
     match time.now(Clock::new(&config.ntp_marker).read()).0.trust {
         Trust::Signed | Trust::Ntp => pass("clock", "disciplined by NTP"),
-        Trust::Continued => bad("clock", State::Warn, "goes on, but nobody confirms it", "let it reach the network, or fit a real-time clock"),
-        Trust::Unknown => bad("clock", State::Fail, "shows a time that has passed already", "let it reach the network, or set the clock"),
+        Trust::Continued => bad(
+            "clock",
+            State::Warn,
+            "goes on, but nobody confirms it",
+            "let it reach the network, or fit a real-time clock",
+        ),
+        Trust::Unknown => bad(
+            "clock",
+            State::Fail,
+            "shows a time that has passed already",
+            "let it reach the network, or set the clock",
+        ),
     }
 }
 
@@ -217,14 +277,24 @@ fn camera(config: &Config) -> Check {
             "use its stable name from /dev/v4l/by-id",
         ),
         Ok(_) => pass("camera", format!("{path} can be opened")),
-        Err(error) => bad("camera", State::Fail, format!("{path}: {error}"), "plug the camera in, or set camera.source to one of /dev/v4l/by-id/*"),
+        Err(error) => bad(
+            "camera",
+            State::Fail,
+            format!("{path}: {error}"),
+            "plug the camera in, or set camera.source to one of /dev/v4l/by-id/*",
+        ),
     }
 }
 
 fn reader(config: &Config) -> Check {
     match daemon::reader_program(config) {
         Ok(path) if path.is_file() => pass("reader", format!("{} is there", path.display())),
-        Ok(path) => bad("reader", State::Fail, format!("there is no program {}", path.display()), "install gate-reader beside gate-agent or set camera.reader"),
+        Ok(path) => bad(
+            "reader",
+            State::Fail,
+            format!("there is no program {}", path.display()),
+            "install gate-reader beside gate-agent or set camera.reader",
+        ),
         Err(error) => bad("reader", State::Fail, error.to_string(), "set camera.reader"),
     }
 }
@@ -232,14 +302,24 @@ fn reader(config: &Config) -> Check {
 fn gate_io(config: &Config) -> Check {
     let path = &config.gate_io;
     if !path.exists() {
-        return bad("gate_io", State::Fail, format!("there is no socket {}", path.display()), "start gate-io: `systemctl start gate-io`");
+        return bad(
+            "gate_io",
+            State::Fail,
+            format!("there is no socket {}", path.display()),
+            "start gate-io: `systemctl start gate-io`",
+        );
     }
     // Connecting would take the lines from the running agent; the socket's listener shows in /proc instead.
     let listeners = std::fs::read_to_string("/proc/net/unix").unwrap_or_default();
     if listeners.lines().any(|line| line.ends_with(&*path.to_string_lossy())) {
         pass("gate_io", format!("gate-io listens on {}", path.display()))
     } else {
-        bad("gate_io", State::Fail, format!("nobody listens on {}", path.display()), "restart gate-io: `systemctl restart gate-io`")
+        bad(
+            "gate_io",
+            State::Fail,
+            format!("nobody listens on {}", path.display()),
+            "restart gate-io: `systemctl restart gate-io`",
+        )
     }
 }
 
@@ -262,7 +342,12 @@ fn persistent_outputs() -> Check {
             "add dtparam=strict_gpiod to config.txt and restart the machine",
         ),
         Ok(_) => pass("gpio_strict", "released outputs go back to their safe level"),
-        Err(_) => Check { id: "gpio_strict", state: State::Skipped, detail: "not a Raspberry Pi kernel".to_owned(), fix: None },
+        Err(_) => Check {
+            id: "gpio_strict",
+            state: State::Skipped,
+            detail: "not a Raspberry Pi kernel".to_owned(),
+            fix: None,
+        },
     }
 }
 
@@ -272,8 +357,13 @@ fn journal(config: &Config) -> Check {
     }
     match journal_check::verify(&config.database()) {
         Ok(report) if report.ok => pass("journal", report.to_string()),
-        Ok(report) => bad("journal", State::Fail, report.to_string(), "do not delete anything; tell whoever runs the cloud service"),
-        Err(error) => bad("journal", State::Fail, format!("{error:#}"), "see OPERATING.md, \"A damaged database\""),
+        Ok(report) => bad(
+            "journal",
+            State::Fail,
+            report.to_string(),
+            "do not delete anything; tell whoever runs the cloud service",
+        ),
+        Err(error) => bad("journal", State::Fail, format!("{error:#}"), "stop the agent and run `gate-agent salvage`"),
     }
 }
 
@@ -288,8 +378,18 @@ async fn cloud(config: &Config) -> Check {
     };
     match answer {
         Ok(answer) if answer.status().is_success() => pass("cloud", format!("{} answers", config.cloud_url)),
-        Ok(answer) => bad("cloud", State::Warn, format!("{} answers {}", config.cloud_url, answer.status()), "check cloud_url; a captive portal may be in the way"),
-        Err(error) => bad("cloud", State::Warn, format!("{}: {error}", config.cloud_url), "check the network; the gate goes on deciding meanwhile"),
+        Ok(answer) => bad(
+            "cloud",
+            State::Warn,
+            format!("{} answers {}", config.cloud_url, answer.status()),
+            "check cloud_url; a captive portal may be in the way",
+        ),
+        Err(error) => bad(
+            "cloud",
+            State::Warn,
+            format!("{}: {error}", config.cloud_url),
+            "check the network; the gate goes on deciding meanwhile",
+        ),
     }
 }
 

@@ -240,7 +240,10 @@ impl Runner {
     fn open(&mut self, key: PulseKey, ms: u32) -> Option<LaneEvent> {
         let asked = self.parts.gate_io.pulse(&pulse_name(key), ms);
         let opening = OpeningTimes { frame_us: self.frame_us, command_us: crate::clock::mono_us() };
-        tracing::info!(frame_to_relay_us = opening.command_us.saturating_sub(opening.frame_us), "the relay is asked to open");
+        tracing::info!(
+            frame_to_relay_us = opening.command_us.saturating_sub(opening.frame_us),
+            "the relay is asked to open"
+        );
         self.tell(|facts| facts.opening = Some(opening));
         match asked {
             Ok(()) => None,

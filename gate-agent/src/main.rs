@@ -9,13 +9,18 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use gate_agent::config::{self, Config, ConfigError};
-use gate_agent::{daemon, doctor, enrol, journal_check};
+use gate_agent::replica::salvage;
+use gate_agent::{daemon, doctor, enrol, identity, journal_check};
 use serde_json::json;
 use tokio::sync::watch;
 
 /// The brain of a gate: reads passes, decides, opens, records, and syncs when there is a network.
 #[derive(Parser)]
-#[command(version, propagate_version = true, after_help = "Example:\n  gate-agent doctor --config /etc/gate-agent.toml")]
+#[command(
+    version,
+    propagate_version = true,
+    after_help = "Example:\n  gate-agent doctor --config /etc/gate-agent.toml"
+)]
 struct Arguments {
     /// The configuration file.
     #[arg(long, global = true, env = "GATE_AGENT_CONFIG", default_value = "/etc/gate-agent.toml")]
@@ -54,6 +59,9 @@ enum Command {
     /// The journal.
     #[command(subcommand)]
     Journal(JournalCommand),
+    /// Begin a new database from a damaged one: the file is kept aside, every event whose chain holds is saved and delivered.
+    #[command(after_help = "Example:\n  systemctl stop gate-agent && gate-agent salvage")]
+    Salvage,
 }
 
 #[derive(Subcommand)]
@@ -135,8 +143,7 @@ fn carry_out(arguments: &Arguments) -> anyhow::Result<u8> {
                 Ok(0)
             }
             Err(ConfigError::Invalid { path, problems }) if arguments.json => {
-                let listed: Vec<_> =
-                    problems.iter().map(|p| json!({"line": p.line, "message": p.message})).collect();
+                let listed: Vec<_> = problems.iter().map(|p| json!({"line": p.line, "message": p.message})).collect();
                 say(true, &json!({"ok": false, "file": path, "problems": listed}), "");
                 Ok(code::CONFIG)
             }
@@ -169,10 +176,30 @@ fn carry_out(arguments: &Arguments) -> anyhow::Result<u8> {
                     Ok(0)
                 }
                 Err(error) => {
-                    say_error(&format!("the agent does not answer on {}: {error:#}. Is `gate-agent run` running?", config.screen));
+                    say_error(&format!(
+                        "the agent does not answer on {}: {error:#}. Is `gate-agent run` running?",
+                        config.screen
+                    ));
                     Ok(code::UNAVAILABLE)
                 }
             }
+        }
+        Command::Salvage => {
+            let config = load()?;
+            let file = identity::IdentityFile::load(&identity::identity_path(&config.data_dir))?;
+            let saved = salvage(&config.database(), file.as_ref())?;
+            let value = json!({
+                "events": saved.events, "rejected": saved.rejected, "missing": saved.missing, "kept_aside": saved.kept_aside,
+            });
+            let text = format!(
+                "{} events saved, {} rejected, {} missing. The damaged file is kept as {}.",
+                saved.events,
+                saved.rejected,
+                saved.missing,
+                saved.kept_aside.display()
+            );
+            say(arguments.json, &value, &text);
+            Ok(if saved.rejected + saved.missing > 0 { code::WARNINGS } else { 0 })
         }
         Command::Journal(JournalCommand::Verify) => {
             let report = journal_check::verify(&load()?.database())?;

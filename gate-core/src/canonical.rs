@@ -1,8 +1,9 @@
 //! The one way values become bytes: CBOR with one encoding per value.
 //!
 //! Structures are written in their declared field order (not sorted: the order is frozen by golden bytes) with definite
-//! lengths and shortest integers as in RFC 8949 section 4.2, and read back only if writing them again gives the very same bytes. So two parties can never hold
-//! two different byte strings for one value, and a hash or signature over the bytes is one over the value.
+//! lengths and shortest integers as in RFC 8949 section 4.2, and read back only if writing them again gives the very same
+//! bytes. So two parties can never hold two different byte strings for one value, and a hash or signature over the bytes
+//! is one over the value.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -134,7 +134,7 @@ impl Verifier {
         let opens = matches!(event.body, EventBody::EpochOpened { .. });
         let fits = match self.last {
             None => opens && id.seq == 0,
-            Some(last) if last.event.epoch == id.epoch => id.seq == last.event.seq + 1 && !opens,
+            Some(last) if last.event.epoch == id.epoch => last.event.seq.checked_add(1) == Some(id.seq) && !opens,
             Some(_) => opens && id.seq == 0,
         };
         if !fits || self.device.is_some_and(|device| device != id.device) {
@@ -274,5 +274,34 @@ mod tests {
             verifier.next(&event.bytes).unwrap();
         }
         assert_eq!(verifier.finish().unwrap().0, 5);
+    }
+
+    #[test]
+    fn forks_strangers_and_absurd_numbers_are_found() {
+        let events = journal();
+        let head = |at: usize| Head { event: events[at].event.id, hash: events[at].hash };
+        let after = |at: usize, change: fn(&mut Event)| {
+            let mut next = events[at + 1].event.clone();
+            change(&mut next);
+            Verifier::new(Some(head(at)), vec![]).next(&next.encode()).map(|_| ())
+        };
+        assert_eq!(after(1, |_| {}), Ok(()));
+        let missing = |result| matches!(result, Err(JournalError::Missing { .. }));
+        assert!(missing(after(1, |event| event.id.seq = u64::MAX)));
+        assert!(missing(after(1, |event| event.id.epoch = 99)), "a new epoch must be opened");
+        assert!(missing(after(4, |event| event.id.epoch = 77)), "an epoch is not opened twice in a row");
+        let last = Head { event: EventId { seq: u64::MAX, ..events[1].event.id }, hash: events[1].hash };
+        assert!(missing(Verifier::new(Some(last), vec![]).next(&events[2].bytes).map(|_| ())));
+        // Another device's event does not continue this journal, even if it names the right predecessor.
+        let mut verifier = Verifier::new(None, vec![]);
+        verifier.next(&events[0].bytes).unwrap();
+        let mut stranger = events[1].event.clone();
+        stranger.id.device = DeviceId(Uuid::from_u128(99));
+        assert!(missing(verifier.next(&stranger.encode()).map(|_| ())));
+        // The opening of an epoch names the head before it twice: in its link and in its body.
+        let lies = |event: &mut Event| event.body = EventBody::EpochOpened { continues: None, software: "x".into() };
+        assert_eq!(after(4, lies), Err(JournalError::BrokenLink { at: events[5].event.id }));
+        let cut = &events[3].bytes[..20];
+        assert!(matches!(Verifier::new(Some(head(2)), vec![]).next(cut), Err(JournalError::Damaged { .. })));
     }
 }

@@ -269,6 +269,12 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig {
+            failure_persistence: None,
+            rng_seed: proptest::test_runner::RngSeed::Fixed(19),
+            ..ProptestConfig::default()
+        })]
+
         #[test]
         fn copies_merge_to_the_same_number_in_any_order(a in any_count(), b in any_count(), c in any_count()) {
             let merged = |parts: [&ZoneCount; 3]| {

@@ -105,3 +105,53 @@ impl ScreenKind {
         Signal { lamp, sound }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reason::{Language, screen_words};
+
+    #[test]
+    fn people_can_tell_the_screens_apart_without_their_colours() {
+        // Pairs that share lamp and sound, because both mean the same to a driver's foot; the word tells them apart.
+        let alike = [[ScreenKind::Deny, ScreenKind::Full], [ScreenKind::Idle, ScreenKind::Closed]];
+        let mut shared = vec![];
+        for (at, one) in ScreenKind::ALL.iter().enumerate() {
+            for other in &ScreenKind::ALL[at + 1..] {
+                for language in [Language::En, Language::Ro] {
+                    let (a, b) = (screen_words(*one, language), screen_words(*other, language));
+                    assert_ne!((a.title, a.advice), (b.title, b.advice), "{one:?} and {other:?}");
+                }
+                if one.signal(false) == other.signal(false) {
+                    shared.push([*one, *other]);
+                }
+            }
+        }
+        shared.sort_unstable();
+        let mut expected = alike;
+        expected.sort_unstable();
+        assert_eq!(shared, expected);
+        assert_eq!(ScreenKind::ALL.len(), 11);
+    }
+
+    #[test]
+    fn green_means_go_and_red_means_stop() {
+        for kind in ScreenKind::ALL {
+            let goes =
+                matches!(kind, ScreenKind::Admit | ScreenKind::Goodbye | ScreenKind::FreeExit | ScreenKind::Fire);
+            for near_full in [false, true] {
+                let lamp = kind.signal(near_full).lamp;
+                assert_eq!(lamp == Lamp::Green, goes, "{kind:?}");
+                // The warning is for who comes next; it never hides a verdict.
+                let flashes = *kind == ScreenKind::Idle && near_full;
+                assert_eq!(lamp == Lamp::YellowFlash, flashes, "{kind:?}, near full {near_full}");
+            }
+            assert_eq!(kind.signal(false).lamp == Lamp::Fault, *kind == ScreenKind::Fault);
+        }
+        let sounds = |kind: ScreenKind| kind.signal(false).sound;
+        assert_ne!(sounds(ScreenKind::Admit), sounds(ScreenKind::Goodbye));
+        assert_ne!(sounds(ScreenKind::Admit), sounds(ScreenKind::Deny));
+        assert_ne!(sounds(ScreenKind::Check), sounds(ScreenKind::Deny));
+        assert_eq!(sounds(ScreenKind::Idle), None, "a lane at rest is quiet");
+    }
+}

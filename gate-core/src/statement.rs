@@ -110,3 +110,54 @@ impl Statement {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::examples::*;
+    use crate::ids::VenueId;
+
+    #[test]
+    fn only_this_venues_root_is_believed_and_only_in_statements() {
+        let statement = Statement { venue: VENUE, number: 7, body: StatementBody::Issuer(issuer_key()) };
+        let root = PublicKey::from(&key(3));
+        let bytes = statement.sign(&key(3));
+        let open = |bytes: &[u8]| Statement::open(bytes, VENUE, &root);
+        assert_eq!(open(&bytes), Ok(statement.clone()));
+        let elsewhere = Statement { venue: VenueId(uuid::Uuid::from_u128(99)), ..statement.clone() };
+        assert_eq!(open(&elsewhere.sign(&key(3))), Err(StatementError::Venue));
+        assert_eq!(open(&statement.sign(&key(4))), Err(StatementError::Signature), "another key");
+        let payload = crate::canonical::encode(&statement);
+        let kid = cose::kid_of(&root);
+        for purpose in [Purpose::Pass, Purpose::Chunk, Purpose::Head, Purpose::Time] {
+            let other = cose::sign(purpose, kid, payload.clone(), &key(3));
+            assert_eq!(open(&other), Err(StatementError::Signature), "{purpose:?}");
+        }
+        let garbage = cose::sign(Purpose::Statement, kid, vec![0xa0], &key(3));
+        assert!(matches!(open(&garbage), Err(StatementError::Structure(_))));
+        let mut number = payload.clone();
+        number.push(0);
+        let trailing = cose::sign(Purpose::Statement, kid, number, &key(3));
+        assert!(matches!(open(&trailing), Err(StatementError::Structure(_))), "trailing byte");
+        // A statement about a weak key can't even be read, so nobody can be made to register one.
+        let weak: [u8; 32] = std::array::from_fn(|at| u8::from(at == 0));
+        let at = payload.windows(32).position(|window| window == issuer_key().key.as_bytes()).unwrap();
+        let mut with_weak = payload;
+        with_weak[at..at + 32].copy_from_slice(&weak);
+        let weak = cose::sign(Purpose::Statement, kid, with_weak, &key(3));
+        assert!(matches!(open(&weak), Err(StatementError::Structure(_))), "weak key");
+    }
+
+    #[test]
+    fn statements_about_one_thing_have_one_subject() {
+        let of = |body| Statement { venue: VENUE, number: 1, body }.subject();
+        let issuer = of(StatementBody::Issuer(issuer_key()));
+        let withdrawn = IssuerKey { revoked: true, kid: crate::ids::Kid([0; 4]), ..issuer_key() };
+        assert_eq!(issuer, of(StatementBody::Issuer(withdrawn)), "a key is withdrawn whatever it is called");
+        let other = IssuerKey { key: PublicKey::from(&key(2)), ..issuer_key() };
+        assert_ne!(issuer, of(StatementBody::Issuer(other)));
+        let duty = |duty| of(StatementBody::Duty(DutyKey { duty, key: PublicKey::from(&key(5)) }));
+        assert_ne!(duty(Duty::Time), duty(Duty::Settings));
+        assert_ne!(duty(Duty::Time), duty(Duty::Server));
+    }
+}

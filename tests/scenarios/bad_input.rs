@@ -12,7 +12,7 @@ fn agent(config: &std::path::Path, arguments: &[&str]) -> anyhow::Result<(Option
     Ok((output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned()))
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn each_mistake_has_a_message_a_cure_and_an_exit_code() -> anyhow::Result<()> {
     let alone = Alone::build("mistakes")?;
     let config = alone.gate.config();
@@ -26,7 +26,7 @@ async fn each_mistake_has_a_message_a_cure_and_an_exit_code() -> anyhow::Result<
         ("no file", &missing, &["run"][..], 78, &["missing.toml", "config default"][..]),
         ("an unknown section", &broken, &["run"], 78, &["moon", "line"]),
         ("not enrolled", &elsewhere, &["run"], 1, &["not enrolled", "gate-agent enrol"]),
-        ("a wrong code", &elsewhere, &["enrol", "nonsense"], 1, &["code"]),
+        ("a wrong code", &elsewhere, &["enrol", "??"], 1, &["code"]),
         ("nobody runs", &config, &["status"], 69, &["does not answer", "gate-agent run"]),
     ] {
         let (exit, said) = agent(path, arguments)?;
@@ -39,7 +39,7 @@ async fn each_mistake_has_a_message_a_cure_and_an_exit_code() -> anyhow::Result<
     Ok(())
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_second_agent_and_a_busy_port_are_refused_by_name() -> anyhow::Result<()> {
     let mut alone = Alone::build("second")?;
     let taken = std::net::TcpListener::bind(alone.gate.screen)?;
@@ -55,7 +55,7 @@ async fn a_second_agent_and_a_busy_port_are_refused_by_name() -> anyhow::Result<
     Ok(())
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_database_is_named_and_left_alone() -> anyhow::Result<()> {
     let alone = Alone::build("damaged")?;
     let path = alone.gate.data_dir().join("replica.db");

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use crate::Alone;
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn an_unplugged_camera_shows_fault_and_comes_back_by_itself() -> anyhow::Result<()> {
     let mut alone = Alone::build("camera")?;
     alone.gate.start().await?;
     std::fs::write(alone.world.join("camera/frames/00000.unplug"), b"")?;
-    let fault = alone.gate.wait_within(Duration::from_secs(2), "the fault shows", |s| s["screen"]["lamp"] == "fault").await?;
+    let fault =
+        alone.gate.wait_within(Duration::from_secs(2), "the fault shows", |s| s["screen"]["lamp"] == "fault").await?;
     assert_eq!(fault["status"]["camera"], "stalled");
     alone.gate.wait_within(Duration::from_secs(5), "it serves again", |s| s["screen"]["kind"] == "idle").await?;
     let frame = alone.frame(1)?;
@@ -18,7 +19,7 @@ async fn an_unplugged_camera_shows_fault_and_comes_back_by_itself() -> anyhow::R
     Ok(())
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_dead_hand_is_a_fault_and_the_pass_stays_good() -> anyhow::Result<()> {
     let mut alone = Alone::build("hand")?;
     alone.gate.start().await?;
@@ -34,7 +35,7 @@ async fn a_dead_hand_is_a_fault_and_the_pass_stays_good() -> anyhow::Result<()> 
     Ok(())
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn fire_opens_without_the_brain() -> anyhow::Result<()> {
     let mut alone = Alone::build("fire")?;
     alone.gate.start().await?;
@@ -46,7 +47,7 @@ async fn fire_opens_without_the_brain() -> anyhow::Result<()> {
     Ok(())
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn the_touchscreen_answers_this_machine_only() -> anyhow::Result<()> {
     let mut alone = Alone::build("screen")?;
     alone.gate.start().await?;

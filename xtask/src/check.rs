@@ -33,55 +33,32 @@ pub fn test(workspace: &Workspace, fast: bool) -> ExitCode {
     let mut steps = Steps::new(workspace);
     checks(&mut steps, workspace, extent);
     // Scenarios start the real programs, which `cargo test` alone would not build.
-    steps.step("build", |shell| {
-        programs::build_dev(workspace, shell).map(|()| Outcome::Passed)
-    });
+    steps.step("build", |shell| programs::build_dev(workspace, shell).map(|()| Outcome::Passed));
     steps.command("test rust", workspace.cargo().args(["test", "--workspace"]));
     npm(&mut steps, workspace, "test web", &["test"]);
     if extent == Extent::Full {
         npm(&mut steps, workspace, "browser", &["run", "browser"]);
-        steps.command(
-            "demo",
-            programs::dev_program(workspace, "demo").arg("--once"),
-        );
+        steps.command("demo", programs::dev_program(workspace, "demo").arg("--once"));
     }
     steps.finish()
 }
 
 fn checks(steps: &mut Steps<'_>, workspace: &Workspace, extent: Extent) {
-    steps.step("setup", |shell| {
-        setup::everything(workspace, shell).map(|()| Outcome::Passed)
-    });
-    steps.command(
-        "format",
-        workspace.cargo().args(["fmt", "--all", "--check"]),
-    );
+    steps.step("setup", |shell| setup::everything(workspace, shell).map(|()| Outcome::Passed));
+    steps.command("format", workspace.cargo().args(["fmt", "--all", "--check"]));
     steps.step("features", |shell| truth(workspace, shell));
     steps.step("units", |shell| units::verify(workspace, shell));
     // All of xtask's own tests; the tidy rules are among them.
-    steps.command(
-        "tidy",
-        workspace.cargo().args(["test", "--package", "xtask"]),
-    );
+    steps.command("tidy", workspace.cargo().args(["test", "--package", "xtask"]));
     npm(steps, workspace, "web lint and types", &["run", "check"]);
     let mut clippy = workspace.cargo();
-    clippy.args([
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--",
-        "-D",
-        "warnings",
-    ]);
+    clippy.args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]);
     steps.command("clippy", &mut clippy);
     if extent == Extent::Full {
         let mut doc = workspace.cargo();
-        doc.args(["doc", "--workspace", "--no-deps"])
-            .env("RUSTDOCFLAGS", "-D warnings");
+        doc.args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings");
         steps.command("documentation", &mut doc);
-        steps.step("dependencies", |shell| {
-            deny::check(workspace, shell).map(|()| Outcome::Passed)
-        });
+        steps.step("dependencies", |shell| deny::check(workspace, shell).map(|()| Outcome::Passed));
     }
 }
 

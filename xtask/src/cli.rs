@@ -4,12 +4,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Every command a developer or CI runs.
 #[derive(Debug, Parser)]
-#[command(
-    name = "cargo xtask",
-    bin_name = "cargo xtask",
-    version,
-    disable_help_subcommand = true
-)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, disable_help_subcommand = true)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -118,11 +113,8 @@ mod tests {
 
     #[test]
     fn demo_hands_on_what_it_does_not_know() {
-        let cli = Cli::try_parse_from(["cargo xtask", "demo", "--once", "--json", "--seed", "7"])
-            .unwrap();
-        let Verb::Demo(demo) = cli.verb else {
-            panic!("not the demo: {cli:?}")
-        };
+        let cli = Cli::try_parse_from(["cargo xtask", "demo", "--once", "--json", "--seed", "7"]).unwrap();
+        let Verb::Demo(demo) = cli.verb else { panic!("not the demo: {cli:?}") };
         assert!(demo.once && demo.json);
         assert_eq!(demo.further, ["--seed", "7"]);
     }

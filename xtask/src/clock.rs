@@ -8,10 +8,7 @@ pub struct Stopwatch(Instant);
 
 impl Stopwatch {
     /// Starts now.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the clock.rs the ban points to"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "this is the clock.rs the ban points to")]
     pub fn start() -> Self {
         Self(Instant::now())
     }

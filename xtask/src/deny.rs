@@ -17,14 +17,7 @@ const VERSION: &str = "0.20.2";
 pub fn check(workspace: &Workspace, shell: &Shell) -> anyhow::Result<()> {
     let program = installed(workspace, shell)?;
     let mut deny = workspace.command(program);
-    deny.args([
-        "--workspace",
-        "check",
-        "--hide-inclusion-graph",
-        "bans",
-        "licenses",
-        "sources",
-    ]);
+    deny.args(["--workspace", "check", "--hide-inclusion-graph", "bans", "licenses", "sources"]);
     shell.run(&mut deny)
 }
 
@@ -35,25 +28,12 @@ fn installed(workspace: &Workspace, shell: &Shell) -> anyhow::Result<PathBuf> {
         .command(&program)
         .arg("--version")
         .output()
-        .is_ok_and(|output| {
-            String::from_utf8_lossy(&output.stdout).trim() == format!("cargo-deny {VERSION}")
-        });
+        .is_ok_and(|output| String::from_utf8_lossy(&output.stdout).trim() == format!("cargo-deny {VERSION}"));
     if !is_current {
-        shell.say(&format!(
-            "check: cargo install cargo-deny {VERSION} into target/tools"
-        ));
+        shell.say(&format!("check: cargo install cargo-deny {VERSION} into target/tools"));
         let mut install = workspace.cargo();
         // Unoptimised: built in half the time, and it runs for seconds.
-        install.args([
-            "install",
-            "--locked",
-            "--debug",
-            "--force",
-            "--version",
-            VERSION,
-            "cargo-deny",
-            "--root",
-        ]);
+        install.args(["install", "--locked", "--debug", "--force", "--version", VERSION, "cargo-deny", "--root"]);
         shell.run(install.arg(&tools))?;
     }
     Ok(program)

@@ -2,11 +2,7 @@
 //!
 //! It depends on nothing that needs a system library, because installing those is one of its jobs.
 //! Messages go to stderr, results (tables, counts) to stdout.
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a command line tool talks to the person who called it"
-)]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool talks to the person who called it")]
 
 mod check;
 mod cli;
@@ -50,20 +46,16 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Check => Ok(check::check(&workspace)),
         Verb::Test { fast } => Ok(check::test(&workspace, fast)),
         Verb::Bench { name, further } => programs::bench(&workspace, &shell, name, &further),
-        Verb::Campaign {
-            name: Campaign::Kill { times, further },
-        } => programs::kill(&workspace, &shell, times, &further),
+        Verb::Campaign { name: Campaign::Kill { times, further } } => {
+            programs::kill(&workspace, &shell, times, &further)
+        }
         Verb::Features => {
             let (report, problems) = features::report(&workspace)?;
             println!("{report}");
             for problem in &problems {
                 eprintln!("{problem}");
             }
-            Ok(if problems.is_empty() {
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::FAILURE
-            })
+            Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
     }
 }

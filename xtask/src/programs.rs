@@ -36,12 +36,7 @@ pub fn demo(workspace: &Workspace, shell: &Shell, demo: &Demo) -> anyhow::Result
 ///
 /// # Errors
 /// When something is missing, does not build or cannot be started.
-pub fn bench(
-    workspace: &Workspace,
-    shell: &Shell,
-    name: Bench,
-    further: &[String],
-) -> anyhow::Result<ExitCode> {
+pub fn bench(workspace: &Workspace, shell: &Shell, name: Bench, further: &[String]) -> anyhow::Result<ExitCode> {
     setup::everything(workspace, shell)?;
     let mut arguments = vec![name.name().to_owned()];
     arguments.extend_from_slice(further);
@@ -52,12 +47,7 @@ pub fn bench(
 ///
 /// # Errors
 /// When something is missing, does not build or cannot be started.
-pub fn kill(
-    workspace: &Workspace,
-    shell: &Shell,
-    times: u32,
-    further: &[String],
-) -> anyhow::Result<ExitCode> {
+pub fn kill(workspace: &Workspace, shell: &Shell, times: u32, further: &[String]) -> anyhow::Result<ExitCode> {
     setup::everything(workspace, shell)?;
     let mut arguments = vec!["kill".to_owned(), "--times".to_owned(), times.to_string()];
     arguments.extend_from_slice(further);
@@ -102,16 +92,12 @@ fn run_built(
         .status(workspace.command(&path).args(arguments))
         .with_context(|| format!("the package gate-tests has no program `{name}`"))?;
     // Killed by a signal has no code.
-    let code = status
-        .code()
-        .and_then(|code| u8::try_from(code).ok())
-        .unwrap_or(1);
+    let code = status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
     Ok(ExitCode::from(code))
 }
 
 fn program_path(workspace: &Workspace, profile: Profile, name: &str) -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| workspace.path("target"), PathBuf::from);
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace.path("target"), PathBuf::from);
     let folder = match profile {
         Profile::Dev => "debug",
         Profile::Release => "release",

@@ -25,9 +25,7 @@ impl Shell {
     /// When the file cannot be created.
     pub fn logged(path: &Path) -> anyhow::Result<Self> {
         File::create(path).with_context(|| format!("create {}", path.display()))?;
-        Ok(Self {
-            log: Some(path.to_path_buf()),
-        })
+        Ok(Self { log: Some(path.to_path_buf()) })
     }
 
     /// Tells the person (or the log) what happens next.
@@ -53,9 +51,7 @@ impl Shell {
             let log = File::options().append(true).open(path)?;
             command.stdout(log.try_clone()?).stderr(log);
             // A log is read as text, also where CI asks cargo for colour.
-            command
-                .env("CARGO_TERM_COLOR", "never")
-                .env("NO_COLOR", "1");
+            command.env("CARGO_TERM_COLOR", "never").env("NO_COLOR", "1");
         }
         let program = command.get_program().to_string_lossy().into_owned();
         command.status().with_context(|| format!("start {program}"))
@@ -79,24 +75,13 @@ impl Shell {
 /// The command as somebody would type it.
 pub fn spelled(command: &Command) -> String {
     let program = Path::new(command.get_program());
-    let mut words = vec![
-        program
-            .file_name()
-            .unwrap_or(program.as_os_str())
-            .to_string_lossy()
-            .into_owned(),
-    ];
-    words.extend(
-        command
-            .get_args()
-            .map(|argument| argument.to_string_lossy().into_owned()),
-    );
+    let mut words = vec![program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into_owned()];
+    words.extend(command.get_args().map(|argument| argument.to_string_lossy().into_owned()));
     words.join(" ")
 }
 
 /// Whether a program of this name can be started.
 pub fn on_path(program: &str) -> bool {
-    std::env::var_os("PATH").is_some_and(|path| {
-        std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
-    })
+    std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(program).is_file()))
 }

@@ -39,10 +39,7 @@ pub struct Steps<'a> {
 impl<'a> Steps<'a> {
     /// None yet.
     pub fn new(workspace: &'a Workspace) -> Self {
-        Self {
-            workspace,
-            rows: Vec::new(),
-        }
+        Self { workspace, rows: Vec::new() }
     }
 
     /// Runs one program as a step.
@@ -54,18 +51,11 @@ impl<'a> Steps<'a> {
     pub fn step(&mut self, name: &str, work: impl FnOnce(&Shell) -> anyhow::Result<Outcome>) {
         eprintln!("── {name} …");
         let stopwatch = Stopwatch::start();
-        let log = self
-            .workspace
-            .notes("logs")
-            .map(|folder| folder.join(format!("{}.log", name.replace(' ', "-"))));
+        let log = self.workspace.notes("logs").map(|folder| folder.join(format!("{}.log", name.replace(' ', "-"))));
         let outcome = log
             .as_ref()
             .map_err(|error| format!("{error:#}"))
-            .and_then(|log| {
-                Shell::logged(log)
-                    .and_then(|shell| work(&shell))
-                    .map_err(|error| format!("{error:#}"))
-            });
+            .and_then(|log| Shell::logged(log).and_then(|shell| work(&shell)).map_err(|error| format!("{error:#}")));
         let outcome = outcome.unwrap_or_else(Outcome::Failed);
         let took = stopwatch.elapsed();
         if let (Outcome::Failed(_), Ok(log)) = (&outcome, &log) {
@@ -75,46 +65,27 @@ impl<'a> Steps<'a> {
             }
             eprintln!("   │ all of it: {}", log.display());
         }
-        let row = Row {
-            name: name.to_owned(),
-            outcome,
-            took,
-        };
+        let row = Row { name: name.to_owned(), outcome, took };
         eprintln!("   {}", line(&row, 0, colour()));
         self.rows.push(row);
     }
 
     /// Prints the closing table and the count; the exit code says whether all went well.
     pub fn finish(self) -> ExitCode {
-        let width = self
-            .rows
-            .iter()
-            .map(|row| row.name.chars().count())
-            .max()
-            .unwrap_or(0);
+        let width = self.rows.iter().map(|row| row.name.chars().count()).max().unwrap_or(0);
         println!();
         for row in &self.rows {
             println!("{}", line(row, width, colour()));
         }
         let (passed, failed) = counts(&self.rows);
         println!("{passed} passed, {failed} failed");
-        if failed == 0 {
-            ExitCode::SUCCESS
-        } else {
-            ExitCode::FAILURE
-        }
+        if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 }
 
 fn counts(rows: &[Row]) -> (usize, usize) {
-    let passed = rows
-        .iter()
-        .filter(|row| row.outcome == Outcome::Passed)
-        .count();
-    let failed = rows
-        .iter()
-        .filter(|row| matches!(row.outcome, Outcome::Failed(_)))
-        .count();
+    let passed = rows.iter().filter(|row| row.outcome == Outcome::Passed).count();
+    let failed = rows.iter().filter(|row| matches!(row.outcome, Outcome::Failed(_))).count();
     (passed, failed)
 }
 
@@ -125,27 +96,14 @@ fn line(row: &Row, width: usize, colour: bool) -> String {
         Outcome::Skipped(why) => ("skipped", "33", why.as_str()),
     };
     let padded = format!("{word:<7}");
-    let word = if colour {
-        format!("\u{1b}[{code}m{padded}\u{1b}[0m")
-    } else {
-        padded
-    };
+    let word = if colour { format!("\u{1b}[{code}m{padded}\u{1b}[0m") } else { padded };
     let took = row.took.as_secs_f64();
-    format!(
-        "{:<width$}  {word} {took:>7.1} s  {}",
-        row.name,
-        why.lines().next().unwrap_or("")
-    )
-    .trim_end()
-    .to_owned()
+    format!("{:<width$}  {word} {took:>7.1} s  {}", row.name, why.lines().next().unwrap_or("")).trim_end().to_owned()
 }
 
 fn colour() -> bool {
     let unset = |name| std::env::var_os(name).is_none_or(|value| value.is_empty());
-    unset("CI")
-        && unset("NO_COLOR")
-        && std::io::stdout().is_terminal()
-        && std::io::stderr().is_terminal()
+    unset("CI") && unset("NO_COLOR") && std::io::stdout().is_terminal() && std::io::stderr().is_terminal()
 }
 
 /// Without escape sequences: not every tool knows that it writes to a log.
@@ -169,25 +127,15 @@ mod tests {
     use super::*;
 
     fn row(name: &str, outcome: Outcome) -> Row {
-        Row {
-            name: name.to_owned(),
-            outcome,
-            took: Duration::from_millis(1250),
-        }
+        Row { name: name.to_owned(), outcome, took: Duration::from_millis(1250) }
     }
 
     #[test]
     fn lines_read_without_colour() {
         for (outcome, expected) in [
             (Outcome::Passed, "fmt     ok          1.2 s"),
-            (
-                Outcome::Failed("no\nmore".to_owned()),
-                "fmt     FAILED      1.2 s  no",
-            ),
-            (
-                Outcome::Skipped("no systemd".to_owned()),
-                "fmt     skipped     1.2 s  no systemd",
-            ),
+            (Outcome::Failed("no\nmore".to_owned()), "fmt     FAILED      1.2 s  no"),
+            (Outcome::Skipped("no systemd".to_owned()), "fmt     skipped     1.2 s  no systemd"),
         ] {
             assert_eq!(line(&row("fmt", outcome), 6, false), expected);
         }
@@ -212,11 +160,8 @@ mod tests {
 
     #[test]
     fn the_tail_is_the_end() {
-        for (text, lines, expected) in [
-            ("", 2, vec![]),
-            ("a\nb", 2, vec!["a", "b"]),
-            ("a\nb\nc\n", 2, vec!["b", "c"]),
-        ] {
+        for (text, lines, expected) in [("", 2, vec![]), ("a\nb", 2, vec!["a", "b"]), ("a\nb\nc\n", 2, vec!["b", "c"])]
+        {
             assert_eq!(tail(text, lines), expected);
         }
     }

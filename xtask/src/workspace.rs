@@ -20,15 +20,9 @@ impl Workspace {
     pub fn find() -> anyhow::Result<Self> {
         let own = std::env::var_os("CARGO_MANIFEST_DIR")
             .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
-        let root = own
-            .parent()
-            .context("xtask is not inside a workspace")?
-            .to_path_buf();
+        let root = own.parent().context("xtask is not inside a workspace")?.to_path_buf();
         if !root.join("Cargo.toml").is_file() {
-            bail!(
-                "{} holds no Cargo.toml: call this as `cargo xtask`",
-                root.display()
-            );
+            bail!("{} holds no Cargo.toml: call this as `cargo xtask`", root.display());
         }
         Ok(Self { root })
     }

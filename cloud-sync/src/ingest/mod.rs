@@ -195,6 +195,12 @@ async fn take(
     }
     chain::store(tx, source, &event, hash, bytes).await?;
     apply::apply(tx, source, &event, news).await?;
+    // A gate may try again what could not be applied before: then it is applied and no longer parked.
+    tx.execute(
+        "DELETE FROM parked WHERE venue_id = $1 AND device_id = $2 AND hash = $3",
+        params![source.venue, source.device, hash],
+    )
+    .await?;
     Ok(ItemOutcome::Created)
 }
 

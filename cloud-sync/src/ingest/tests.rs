@@ -368,6 +368,54 @@ async fn a_withdrawn_device_is_heard_by_nobody_and_its_words_are_kept_aside() {
 }
 
 #[tokio::test]
+async fn what_was_parked_is_applied_once_it_can_be() {
+    let lot = Lot::new(1).await;
+    let zone = gate_core::ids::ZoneId(Uuid::from_u128(77));
+    let (mut journal, opened) = lot.entrance.journal(11, None);
+    let button = journal.append(None, now(NOON), EventBody::ExitButton { zones: vec![zone], generations: vec![0] });
+    let sent = [opened.bytes, button.bytes];
+    let reply = lot.entrance.push(&lot.world, &sent).await;
+    assert!(parked(&reply.outcomes[1]), "{:?}", reply.outcomes);
+    assert_eq!(lot.inbox().await["parked"], 1);
+    let listed = lot.world.get(&lot.world.at("parked")).await.ok().json();
+    assert!(listed[0]["reason"].as_str().unwrap().contains("zone"), "{listed}");
+    let venue = lot.entrance.enrolled.venue;
+    lot.world
+        .app
+        .db()
+        .write(async |tx| {
+            tx.execute(
+                "INSERT INTO zones SELECT venue_id, $1, name, parent_id, capacity, warn_percent, best_effort, rights_holder, fullness, basis, created_ms FROM zones WHERE venue_id = $2",
+                crate::store::params![zone, venue],
+            )
+            .await
+        })
+        .await
+        .unwrap();
+    let reply = lot.entrance.push(&lot.world, &sent).await;
+    assert_eq!(reply.outcomes, [ItemOutcome::Exists, ItemOutcome::Created]);
+    let inbox = lot.inbox().await;
+    assert_eq!((inbox["applied"].as_u64(), inbox["parked"].as_u64()), (Some(2), Some(0)));
+}
+
+#[tokio::test]
+async fn facts_can_be_neither_changed_nor_deleted() {
+    let lot = Lot::new(1).await;
+    lot.entrance.push(&lot.world, &bytes(&lot.morning(vec![]))).await;
+    for sql in [
+        "DELETE FROM events",
+        "UPDATE events SET at_ms = 0",
+        "DELETE FROM audit",
+        "UPDATE audit SET person_id = 'nobody'",
+    ] {
+        let result: Result<usize, crate::store::DbError> =
+            lot.world.app.db().write(async |tx| tx.execute(sql, &[]).await).await;
+        assert!(matches!(result, Err(crate::store::DbError::Conflict(_))), "{sql}: {result:?}");
+    }
+    assert_eq!(lot.inbox().await["applied"], 2);
+}
+
+#[tokio::test]
 async fn a_push_has_its_limits_and_a_head_of_its_own() {
     let lot = Lot::new(1).await;
     let events = lot.morning(vec![]);

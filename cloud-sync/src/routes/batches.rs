@@ -124,24 +124,15 @@ async fn one(tx: &mut Tx, venue: VenueId, batch: &str) -> Result<BatchInfo, ApiE
     Ok(read(&row)?)
 }
 
-/// A page of batches.
-#[derive(Serialize, ToSchema)]
-pub struct Batches {
-    /// Newest first.
-    items: Vec<BatchInfo>,
-    /// The `after` of the next page, if there may be one.
-    next: Option<String>,
-}
-
-/// The batches, newest first.
+/// The batches, newest first; the `Link` header of a full page leads to the next.
 #[utoipa::path(get, path = "/v1/venues/{venue}/batches", tag = "passes",
-    params(("venue" = String, Path), ("limit" = Option<i64>, Query, description = "1 to 500, usually 100"), ("after" = Option<String>, Query, description = "`next` of the page before")),
-    responses((status = 200, body = Batches), (status = 404, body = Problem, content_type = "application/problem+json")))]
+    params(("venue" = String, Path), ("limit" = Option<i64>, Query, description = "1 to 500, usually 100"), ("after" = Option<String>, Query, description = "from the Link header of the page before")),
+    responses((status = 200, body = Vec<BatchInfo>), (status = 404, body = Problem, content_type = "application/problem+json")))]
 pub async fn list(
     State(app): State<App>,
     manager: Manager,
     Query(asked): Query<PageAsked>,
-) -> Result<Json<Batches>, ApiError> {
+) -> Result<(HeaderMap, Json<Vec<BatchInfo>>), ApiError> {
     let (limit, place) = (asked.limit()?, asked.place()?);
     let sql = format!(
         "SELECT {COLUMNS} FROM batches WHERE venue_id = $1 AND (issued_ms < $2 OR (issued_ms = $2 AND batch_id > $3)) ORDER BY issued_ms DESC, batch_id LIMIT $4"
@@ -150,7 +141,8 @@ pub async fn list(
         app.db().read(async |tx| tx.query(&sql, params![manager.venue, place.at_ms, place.id, limit]).await).await?;
     let items: Vec<BatchInfo> = rows.iter().map(read).collect::<Result<_, DbError>>()?;
     let last = items.last().map(|batch| (batch.issued_ms, batch.batch_id.as_str()));
-    Ok(Json(Batches { next: page::next(limit, items.len(), last), items }))
+    let path = format!("/v1/venues/{}/batches", manager.venue);
+    Ok((page::more(&path, limit, items.len(), last), Json(items)))
 }
 
 /// Issues a batch, all of it or nothing. Asking again with the same `Idempotency-Key` issues nothing twice.

@@ -116,23 +116,21 @@ pub struct Alert {
 pub struct Inbox {
     /// Newest first.
     alerts: Vec<Alert>,
-    /// The `after` of the next page, if there may be one.
-    next: Option<String>,
     /// Items kept aside because they could not be applied.
     parked: i64,
     /// Events that were applied.
     applied: i64,
 }
 
-/// What somebody should look at, newest first.
+/// What somebody should look at, newest first; the `Link` header of a full page leads to the next.
 #[utoipa::path(get, path = "/v1/venues/{venue}/alerts", tag = "live",
-    params(("venue" = String, Path), ("limit" = Option<i64>, Query, description = "1 to 500, usually 100"), ("after" = Option<String>, Query, description = "`next` of the page before")),
+    params(("venue" = String, Path), ("limit" = Option<i64>, Query, description = "1 to 500, usually 100"), ("after" = Option<String>, Query, description = "from the Link header of the page before")),
     responses((status = 200, body = Inbox), (status = 404, body = Problem, content_type = "application/problem+json")))]
 pub async fn alerts(
     State(app): State<App>,
     manager: Manager,
     Query(asked): Query<PageAsked>,
-) -> Result<Json<Inbox>, ApiError> {
+) -> Result<(HeaderMap, Json<Inbox>), ApiError> {
     let (limit, place) = (asked.limit()?, asked.place()?);
     let inbox = app
         .db()
@@ -153,16 +151,16 @@ pub async fn alerts(
                 })
             };
             let alerts: Vec<Alert> = rows.iter().map(alert).collect::<Result<_, _>>()?;
-            let last = alerts.last().map(|alert| (alert.raised_ms, alert.id.as_str()));
             Ok::<_, DbError>(Inbox {
-                next: page::next(limit, alerts.len(), last),
                 alerts,
                 parked: tx.number("SELECT COUNT(*) FROM parked WHERE venue_id = $1", params![manager.venue]).await?,
                 applied: tx.number("SELECT COUNT(*) FROM events WHERE venue_id = $1", params![manager.venue]).await?,
             })
         })
         .await?;
-    Ok(Json(inbox))
+    let last = inbox.alerts.last().map(|alert| (alert.raised_ms, alert.id.as_str()));
+    let path = format!("/v1/venues/{}/alerts", manager.venue);
+    Ok((page::more(&path, limit, inbox.alerts.len(), last), Json(inbox)))
 }
 
 /// An item that could not be applied.
@@ -178,24 +176,15 @@ pub struct ParkedItem {
     received_ms: i64,
 }
 
-/// A page of them.
-#[derive(Serialize, ToSchema)]
-pub struct Parked {
-    /// Newest first.
-    items: Vec<ParkedItem>,
-    /// The `after` of the next page, if there may be one.
-    next: Option<String>,
-}
-
-/// What gates sent that could not be applied, newest first.
+/// What gates sent that could not be applied, newest first; the `Link` header of a full page leads to the next.
 #[utoipa::path(get, path = "/v1/venues/{venue}/parked", tag = "live",
-    params(("venue" = String, Path), ("limit" = Option<i64>, Query, description = "1 to 500, usually 100"), ("after" = Option<String>, Query, description = "`next` of the page before")),
-    responses((status = 200, body = Parked), (status = 404, body = Problem, content_type = "application/problem+json")))]
+    params(("venue" = String, Path), ("limit" = Option<i64>, Query, description = "1 to 500, usually 100"), ("after" = Option<String>, Query, description = "from the Link header of the page before")),
+    responses((status = 200, body = Vec<ParkedItem>), (status = 404, body = Problem, content_type = "application/problem+json")))]
 pub async fn parked(
     State(app): State<App>,
     manager: Manager,
     Query(asked): Query<PageAsked>,
-) -> Result<Json<Parked>, ApiError> {
+) -> Result<(HeaderMap, Json<Vec<ParkedItem>>), ApiError> {
     let (limit, place) = (asked.limit()?, asked.place()?);
     let rows = app
         .db()
@@ -218,5 +207,6 @@ pub async fn parked(
     };
     let items: Vec<ParkedItem> = rows.iter().map(item).collect::<Result<_, _>>()?;
     let last = items.last().map(|item| (item.received_ms, item.id.as_str()));
-    Ok(Json(Parked { next: page::next(limit, items.len(), last), items }))
+    let path = format!("/v1/venues/{}/parked", manager.venue);
+    Ok((page::more(&path, limit, items.len(), last), Json(items)))
 }

@@ -113,8 +113,9 @@ impl Config {
             return Err(unreadable(std::io::Error::other(format!("{size} bytes is too large for a configuration"))));
         }
         let bytes = std::fs::read(path).map_err(unreadable)?;
-        let text = String::from_utf8(bytes)
-            .map_err(|e| unreadable(std::io::Error::other(format!("not UTF-8 at byte {}", e.utf8_error().valid_up_to()))))?;
+        let text = String::from_utf8(bytes).map_err(|e| {
+            unreadable(std::io::Error::other(format!("not UTF-8 at byte {}", e.utf8_error().valid_up_to())))
+        })?;
         Self::parse(&text).map_err(|problems| ConfigError::Invalid { path: path.to_owned(), problems })
     }
 
@@ -195,7 +196,11 @@ fn check_url(url: &str) -> Result<(), String> {
     if host.is_empty() || host.contains('@') || host.chars().any(char::is_whitespace) {
         return Err("there is no host name in this address".to_owned());
     }
-    let name = if host.starts_with('[') { host.split(']').next().map(|h| format!("{h}]")) } else { host.split(':').next().map(str::to_owned) };
+    let name = if host.starts_with('[') {
+        host.split(']').next().map(|h| format!("{h}]"))
+    } else {
+        host.split(':').next().map(str::to_owned)
+    };
     let local = matches!(name.as_deref(), Some("127.0.0.1" | "localhost" | "[::1]"));
     match scheme {
         "https" => Ok(()),
@@ -236,17 +241,33 @@ mod tests {
         let text = "cloud_url = \"http://gates.example\"\ncolour = \"red\"\n[camera]\nsource = \"usb\"\nwidht = 3\nheight = 5\n[screen]\nlisten = \"0.0.0.0:80\"\n[log]\nlevel = \"loud\"\n[gate_io]\nsocket = 5\n";
         let problems = Config::parse(text).unwrap_err();
         let told: Vec<_> = problems.iter().map(|p| (p.line, p.message.as_str())).collect();
-        for (line, word) in
-            [(1, "https"), (2, "colour"), (4, "v4l2"), (5, "did you mean \"width\""), (6, "120"), (8, "this machine"), (10, "debug"), (12, "text")]
-        {
-            assert!(told.iter().any(|(l, m)| *l == line && m.contains(word)), "line {line} should tell of {word}: {told:?}");
+        for (line, word) in [
+            (1, "https"),
+            (2, "colour"),
+            (4, "v4l2"),
+            (5, "did you mean \"width\""),
+            (6, "120"),
+            (8, "this machine"),
+            (10, "debug"),
+            (12, "text"),
+        ] {
+            assert!(
+                told.iter().any(|(l, m)| *l == line && m.contains(word)),
+                "line {line} should tell of {word}: {told:?}"
+            );
         }
         assert_eq!(told.len(), 8, "{told:?}");
     }
 
     #[test]
     fn hostile_files_are_told_not_obeyed() {
-        for text in ["[[[", "cloud_url = 'https://a'\ncloud_url = 'https://b'", "camera = 5\ncloud_url='https://a'", "\u{0}", "cloud_url = \"https:// a\""] {
+        for text in [
+            "[[[",
+            "cloud_url = 'https://a'\ncloud_url = 'https://b'",
+            "camera = 5\ncloud_url='https://a'",
+            "\u{0}",
+            "cloud_url = \"https:// a\"",
+        ] {
             assert!(Config::parse(text).is_err(), "{text:?}");
         }
         let deep = format!("cloud_url = 'https://a'\nx = {}", "[".repeat(5000));

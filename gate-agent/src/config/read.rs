@@ -69,7 +69,10 @@ impl Section {
         let typed = match self.take(key) {
             Some(Entry { value: Typed::Table(entries), .. }) => entries,
             Some(entry) => {
-                problems.push(Problem { line: entry.line, message: format!("{key} is a section: write [{key}] on a line of its own") });
+                problems.push(Problem {
+                    line: entry.line,
+                    message: format!("{key} is a section: write [{key}] on a line of its own"),
+                });
                 Vec::new()
             }
             None => Vec::new(),
@@ -107,12 +110,16 @@ impl Section {
         let (line, text) = match self.take(key) {
             Some(Entry { value: Typed::Text(text), line, .. }) => (line, text),
             Some(entry) => {
-                problems.push(Problem { line: entry.line, message: format!("{name} must be a text in quotation marks") });
+                problems
+                    .push(Problem { line: entry.line, message: format!("{name} must be a text in quotation marks") });
                 return None;
             }
             // The example's host is nobody's cloud: this one has to be typed.
             None if name == "cloud_url" => {
-                problems.push(Problem { line: 0, message: "cloud_url is missing: write the address of your cloud service".to_owned() });
+                problems.push(Problem {
+                    line: 0,
+                    message: "cloud_url is missing: write the address of your cloud service".to_owned(),
+                });
                 return None;
             }
             None => (0, self.defaults.get(key).and_then(toml::Value::as_str).unwrap_or_default().to_owned()),

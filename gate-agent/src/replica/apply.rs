@@ -175,6 +175,12 @@ fn apply_change(checked: &mut Checked<'_>, identity: &Identity, change: &Change)
         }
         Change::Use(mark) => take_use(checked, mark)?,
         Change::Count(tally) => counts::rest_on(checked, tally.zone, &tally.basis, &tally.counts)?,
+        Change::Unknown(bytes) => {
+            tracing::warn!(
+                bytes = bytes.len(),
+                "the cloud told of something this software does not know: update this gate"
+            );
+        }
     }
     Ok(())
 }

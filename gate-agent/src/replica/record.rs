@@ -38,6 +38,7 @@ impl Replica {
         match result {
             Ok(()) => {
                 self.journal = Some(next);
+                self.doubt = None;
                 if let Some(tell) = &self.recorded.0 {
                     tell();
                 }

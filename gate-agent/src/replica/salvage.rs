@@ -65,8 +65,9 @@ pub fn salvage(path: &Path, enrolment: Option<&IdentityFile>) -> Result<Salvaged
     let known = enrolment.map(|file| (file.identity.clone(), file.enrolled()));
     let (identity, enrolled) =
         known.or_else(|| damaged.as_ref().and_then(stored_enrolment)).ok_or(ReplicaError::NotEnrolled)?;
-    let found = damaged.as_ref().map(read_events).unwrap_or_default();
     let pruned = damaged.as_ref().and_then(|db| keys::mark_bytes(db, keys::PRUNED).ok().flatten());
+    let room = std::fs::metadata(path).map_err(io(path))?.len() / SMALLEST_EVENT;
+    let found = damaged.as_ref().map(|db| read_events(db, pruned.as_deref(), room)).unwrap_or_default();
     drop(damaged);
     let (good, epochs, rejected) = sort_out(&identity, &found);
 
@@ -129,7 +130,7 @@ fn stored_enrolment(db: &Connection) -> Option<(Identity, Enrolled)> {
 type Row = (Vec<u8>, Vec<u8>);
 
 /// Every row of the journal that can still be read: from the front, from the back, and one by one between.
-fn read_events(db: &Connection) -> BTreeMap<i64, Row> {
+fn read_events(db: &Connection, pruned: Option<&[u8]>, room: u64) -> BTreeMap<i64, Row> {
     let mut found = BTreeMap::new();
     let mut scan = |sql: &str| -> (bool, Option<i64>) {
         let mut last = None;
@@ -153,8 +154,13 @@ fn read_events(db: &Connection) -> BTreeMap<i64, Row> {
         return found;
     }
     let (_, back) = scan("SELECT position, hash, bytes FROM events ORDER BY position DESC");
-    let (from, to) = (front.unwrap_or(0) + 1, back.unwrap_or(front.unwrap_or(0) + PROBES));
-    for position in from..to.min(from.saturating_add(PROBES)) {
+    // No more events can be between than the file has room for.
+    let begins = pruned
+        .and_then(|mark| mark.get(..8))
+        .map_or(0, |at| at.iter().fold(0, |sum, byte| sum << 8 | i64::from(*byte)));
+    let from = front.unwrap_or(begins).saturating_add(1);
+    let to = from.saturating_add(i64::try_from(room).unwrap_or(i64::MAX));
+    for position in from..to.min(back.unwrap_or(to)) {
         let row = db.query_row("SELECT hash, bytes FROM events WHERE position = ?1", [position], |row| {
             Ok((row.get(0)?, row.get(1)?))
         });
@@ -165,8 +171,8 @@ fn read_events(db: &Connection) -> BTreeMap<i64, Row> {
     found
 }
 
-/// How many single places are tried where a scan breaks off.
-const PROBES: i64 = 200_000;
+/// No event is smaller, bytes.
+const SMALLEST_EVENT: u64 = 128;
 
 /// Tells the events that hold from those that don't, and finds out where each epoch begins.
 fn sort_out(identity: &Identity, found: &BTreeMap<i64, Row>) -> (BTreeMap<i64, SealedEvent>, Vec<EpochRow>, u64) {

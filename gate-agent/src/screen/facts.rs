@@ -121,6 +121,8 @@ struct Detail<'a> {
 #[derive(Serialize)]
 struct Question<'a> {
     text: Option<&'a str>,
+    /// Further things that one yes covers.
+    also: Vec<Languages>,
 }
 
 #[derive(Serialize)]
@@ -183,9 +185,12 @@ impl Facts {
             capacity: zone.row.capacity,
             near_full: self.lane.as_ref().is_some_and(|lane| lane.near_full),
         });
-        let synced_age_s = self.replica.as_ref().and_then(|replica| replica.as_of_ms).zip(self.now).map(|(as_of, now)| {
-            (now.wall_ms - as_of).max(0) / 1000
-        });
+        let synced_age_s = self
+            .replica
+            .as_ref()
+            .and_then(|replica| replica.as_of_ms)
+            .zip(self.now)
+            .map(|(as_of, now)| (now.wall_ms - as_of).max(0) / 1000);
         ScreenMessage {
             seq: self.version,
             gate: Gate {
@@ -204,7 +209,14 @@ impl Facts {
                 words: Languages { en: words(Language::En), ro: words(Language::Ro) },
                 detail,
                 // Staff texts are for lanes where staff stand by; the public screen shows none.
-                question: question.filter(|_| gate.is_some_and(|gate| gate.staffed)).map(|q| Question { text: q.text.as_deref() }),
+                question: question.filter(|_| gate.is_some_and(|gate| gate.staffed)).map(|q| Question {
+                    text: q.text.as_deref(),
+                    also: q
+                        .also
+                        .iter()
+                        .map(|r| Languages { en: r.words(Language::En), ro: r.words(Language::Ro) })
+                        .collect(),
+                }),
             },
             zone,
             opening: self.opening,

@@ -82,7 +82,9 @@ pub async fn serve(
 pub async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     TcpListener::bind(address).await.map_err(|error| {
         let cure = if error.kind() == std::io::ErrorKind::AddrInUse {
-            format!("{address} is taken by another program (perhaps a second gate-agent): stop it or change screen.listen")
+            format!(
+                "{address} is taken by another program (perhaps a second gate-agent): stop it or change screen.listen"
+            )
         } else {
             format!("can't listen on {address}: {error}")
         };
@@ -103,7 +105,10 @@ async fn only_this_machine(State(screen): State<Screen>, request: Request, next:
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
     for (name, value) in [
-        (header::CONTENT_SECURITY_POLICY, "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+        ),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
         (header::CACHE_CONTROL, "no-cache"),
@@ -120,7 +125,8 @@ async fn status(State(screen): State<Screen>) -> Response {
 
 async fn open(State(screen): State<Screen>, headers: HeaderMap, upgrade: WebSocketUpgrade) -> Response {
     let origin = headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok());
-    let ours = origin.and_then(|origin| origin.strip_prefix("http://")).is_some_and(|host| is_this_machine(host, screen.port));
+    let ours =
+        origin.and_then(|origin| origin.strip_prefix("http://")).is_some_and(|host| is_this_machine(host, screen.port));
     if !ours {
         return (StatusCode::FORBIDDEN, "only the gate's own page may connect").into_response();
     }
@@ -162,11 +168,8 @@ fn tapped(staff: &mpsc::Sender<StaffRequest>, text: &str) {
         tracing::warn!("the page sent something that is not an answer");
         return;
     };
-    let request = StaffRequest::Answer {
-        yes: matches!(tap.answer, Answer::Yes),
-        presentation: tap.presentation,
-        staff: None,
-    };
+    let request =
+        StaffRequest::Answer { yes: matches!(tap.answer, Answer::Yes), presentation: tap.presentation, staff: None };
     if staff.try_send(request).is_err() {
         tracing::warn!("the lane did not take the answer");
     }
@@ -217,7 +220,13 @@ mod tests {
     #[test]
     fn only_an_answer_is_a_tap() {
         let (staff, mut heard) = mpsc::channel(4);
-        for text in ["", "{}", "{\"answer\":\"maybe\",\"presentation\":1}", "{\"open\":true}", "{\"answer\":\"yes\",\"presentation\":1,\"x\":2}"] {
+        for text in [
+            "",
+            "{}",
+            "{\"answer\":\"maybe\",\"presentation\":1}",
+            "{\"open\":true}",
+            "{\"answer\":\"yes\",\"presentation\":1,\"x\":2}",
+        ] {
             tapped(&staff, text);
         }
         assert!(heard.try_recv().is_err());

@@ -337,6 +337,7 @@ fn change_name(change: &Change) -> &'static str {
         Change::Pass(_) => "pass",
         Change::Use(_) => "use",
         Change::Count(_) => "count",
+        Change::Unknown(_) => "unknown",
     }
 }
 

@@ -4,8 +4,10 @@
 //! `record authorised #0`, `open 1 800ms`, `show admit green`. Every effect of every line is compared, so that nothing
 //! happens unseen. Records are numbered as they are asked for; the event of record `n` has the sequence number `n`.
 
+mod counted;
 mod invariants;
 mod scripts;
+mod watched;
 
 use super::*;
 use crate::decision::{Admission, Refusal};

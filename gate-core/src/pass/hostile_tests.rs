@@ -91,7 +91,7 @@ impl Forgery {
     }
 
     fn text(&self) -> String {
-        format!("GP1:{}", base45::encode(&self.bytes()))
+        format!("GP1:{}", base45::encode(self.bytes()))
     }
 }
 

@@ -189,4 +189,38 @@ mod tests {
         let stripped = SignatureHeaders { content_digest: String::new(), ..headers };
         assert_eq!(verify(&request(b"body"), &stripped, &key), Err(RequestError::Digest));
     }
+
+    #[test]
+    fn another_key_or_a_changed_signature_is_refused() {
+        let (headers, key) = signed();
+        let other = PublicKey::from(&SigningKey::from_bytes(&[4; 32]));
+        assert_eq!(verify(&request(b"body"), &headers, &other), Err(RequestError::Signature));
+        let value = headers.signature.strip_prefix("gate=:").unwrap().strip_suffix(':').unwrap();
+        for (name, signature, expected) in [
+            ("no label", format!(":{value}:"), RequestError::Form),
+            ("another label", format!("sig1=:{value}:"), RequestError::Form),
+            ("a second one after it", format!("gate=:{value}:, x=:{value}:"), RequestError::Form),
+            (
+                "URL-safe base64",
+                format!("gate=:{}:", value.replace('+', "-").replace('/', "_") + "_"),
+                RequestError::Form,
+            ),
+            ("empty", "gate=::".to_owned(), RequestError::Signature),
+            ("cut", format!("gate=:{}:", &value[..84]), RequestError::Signature),
+        ] {
+            let headers = SignatureHeaders { signature, ..headers.clone() };
+            assert_eq!(verify(&request(b"body"), &headers, &key), Err(expected), "{name}");
+        }
+        // Nonce and time are signed: they can't be renewed by whoever replays.
+        for (name, old, new) in [
+            ("nonce", "n0nce-0123456789", "n0nce-9876543210"),
+            ("time", "created=1800000000", "created=1800000300"),
+            ("device", "0000-000000000005", "0000-000000000006"),
+        ] {
+            let signature_input = headers.signature_input.replace(old, new);
+            assert_ne!(signature_input, headers.signature_input);
+            let headers = SignatureHeaders { signature_input, ..headers.clone() };
+            assert_eq!(verify(&request(b"body"), &headers, &key), Err(RequestError::Signature), "{name}");
+        }
+    }
 }

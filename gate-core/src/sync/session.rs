@@ -7,6 +7,8 @@
 const BACKOFF_MIN_US: u64 = 250_000;
 /// Longest pause after failures, microseconds.
 const BACKOFF_MAX_US: u64 = 30_000_000;
+/// A server's wish for a pause is honoured up to this long, microseconds: a mistaken one must not silence a gate for days.
+const RETRY_AFTER_MAX_US: u64 = 600_000_000;
 /// Without a hint, ask anyway this often, microseconds.
 const POLL_US: u64 = 15_000_000;
 
@@ -104,7 +106,9 @@ impl Session {
                 self.failures = self.failures.saturating_add(1);
                 // Full jitter over the upper half: never zero, never more than the cap.
                 let pause = exponential / 2 + random % (exponential / 2 + 1);
-                let asked = u64::from(retry_after_s.unwrap_or(0)) * 1_000_000;
+                let asked = (u64::from(retry_after_s.unwrap_or(0)) * 1_000_000).min(RETRY_AFTER_MAX_US);
+                // A fleet that was told one moment must not come back at one moment.
+                let asked = asked + random % (asked / 8 + 1);
                 self.not_before_us = now_us.saturating_add(pause.max(asked));
             }
         }
@@ -170,6 +174,8 @@ mod tests {
         }
         session.done(Outcome::Failed { retry_after_s: Some(60) }, now, 0);
         assert_eq!(session.next(now, 1), Action::WaitUntil(now + 60_000_000));
+        session.done(Outcome::Failed { retry_after_s: Some(u32::MAX) }, now, 0);
+        assert_eq!(session.next(now, 1), Action::WaitUntil(now + RETRY_AFTER_MAX_US));
         session.link_up();
         assert_eq!(session.next(now, 1), Action::Pull);
         assert_eq!(session.link(), Link::Never, "nothing was ever heard");

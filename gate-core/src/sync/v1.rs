@@ -190,7 +190,9 @@ pub struct Chunk {
     pub to: u64,
     /// Hash of the chunk before; [`Hash::ZERO`] for the first.
     pub previous: Hash,
-    /// The changes.
+    /// The changes, each as the canonical bytes of itself: one of a kind that this software does not know is
+    /// [`Change::Unknown`] and does not keep the others from being read.
+    #[serde(with = "sealed")]
     pub changes: Vec<Change>,
 }
 
@@ -266,6 +268,40 @@ pub enum Change {
     Use(UseMark),
     /// What all devices together have counted in a zone, as the cloud knows it.
     Count(ZoneTally),
+    /// A change of a kind that came after this software, as it was signed. Never written as such.
+    #[serde(skip)]
+    Unknown(ByteBuf),
+}
+
+/// Changes travel as byte strings within their chunk, so that an old gate can step over a new kind.
+mod sealed {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use serde_bytes::ByteBuf;
+
+    use super::Change;
+    use crate::canonical;
+
+    pub(super) fn serialize<S: Serializer>(changes: &[Change], serializer: S) -> Result<S::Ok, S::Error> {
+        let bytes = |change: &Change| match change {
+            Change::Unknown(bytes) => bytes.clone(),
+            Change::Statement(_)
+            | Change::Venue(_)
+            | Change::Zone(_)
+            | Change::Gate(_)
+            | Change::Vendor(_)
+            | Change::Product(_)
+            | Change::Pass(_)
+            | Change::Use(_)
+            | Change::Count(_) => ByteBuf::from(canonical::encode(change)),
+        };
+        changes.iter().map(bytes).collect::<Vec<_>>().serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Change>, D::Error> {
+        let sealed = Vec::<ByteBuf>::deserialize(deserializer)?;
+        let open = |bytes: ByteBuf| canonical::decode(&bytes).unwrap_or(Change::Unknown(bytes));
+        Ok(sealed.into_iter().map(open).collect())
+    }
 }
 
 /// A venue's settings.
@@ -367,4 +403,61 @@ pub struct ZoneTally {
     pub basis: Basis,
     /// What each actor has counted since.
     pub counts: Vec<ActorCount>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::examples::*;
+
+    #[test]
+    fn what_is_signed_for_one_purpose_is_nothing_for_another() {
+        let venue = VENUE;
+        let head = Head { event: event_id(1), hash: Hash([1; 32]) };
+        let public = PublicKey::from(&key(5));
+        // A head and a receipt look alike inside; only what they were signed for tells a device's word from the cloud's.
+        let head_bytes = JournalHead { venue, head }.sign(&key(5));
+        assert_eq!(Receipt::open(&head_bytes, &public), Err(SignedError::Signature));
+        let receipt_bytes = Receipt { venue, upto: head }.sign(&key(5));
+        assert_eq!(JournalHead::open(&receipt_bytes, &public), Err(SignedError::Signature));
+        assert_eq!(Receipt::open(&receipt_bytes, &PublicKey::from(&key(6))), Err(SignedError::Signature));
+        let mislabelled = cose::sign(
+            Purpose::Receipt,
+            cose::kid_of(&public),
+            canonical::encode(&JournalHead { venue, head }),
+            &key(5),
+        );
+        assert!(matches!(Receipt::open(&mislabelled, &public), Err(SignedError::Structure(_))));
+    }
+
+    #[test]
+    fn a_chunks_hash_names_everything_in_it() {
+        let chunk = Chunk { venue: VENUE, from: 3, to: 4, previous: Hash::ZERO, changes: vec![] };
+        let others = [
+            Chunk { from: 2, ..chunk.clone() },
+            Chunk { to: 5, ..chunk.clone() },
+            Chunk { previous: Hash([1; 32]), ..chunk.clone() },
+            Chunk { changes: vec![Change::Statement(ByteBuf::new())], ..chunk.clone() },
+        ];
+        for other in others {
+            assert_ne!(other.hash(), chunk.hash(), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_gate_steps_over_a_change_of_a_later_kind_and_keeps_its_place_in_the_chain() {
+        let later = ByteBuf::from(canonical::encode(&std::collections::BTreeMap::from([("moon", 1)])));
+        let known = Change::Statement(ByteBuf::from(vec![1, 2, 3]));
+        let chunk = Chunk {
+            venue: VenueId(uuid::Uuid::from_u128(1)),
+            from: 4,
+            to: 6,
+            previous: Hash::ZERO,
+            changes: vec![Change::Unknown(later.clone()), known.clone()],
+        };
+        let bytes = canonical::encode(&chunk);
+        let read: Chunk = canonical::decode(&bytes).unwrap();
+        assert_eq!(read.changes, [Change::Unknown(later), known]);
+        assert_eq!(read.hash(), chunk.hash());
+    }
 }

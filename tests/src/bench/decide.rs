@@ -61,16 +61,26 @@ fn measure(world: &Path, seed: u64) -> anyhow::Result<(String, Value)> {
     writeln!(table, "view + decide, CPU per presentation")?;
     writeln!(table, "      1,000 passes   {:8.1} us", growth.few_us)?;
     writeln!(table, "  1,000,000 passes   {:8.1} us   {ratio:.2} x (limit {GROWTH_LIMIT})", growth.many_us)?;
-    writeln!(table, "frame complete to relay command, 100,000 passes, network swallows everything, {PRESENTATIONS} presentations")?;
+    writeln!(
+        table,
+        "frame complete to relay command, 100,000 passes, network swallows everything, {PRESENTATIONS} presentations"
+    )?;
     writeln!(table, "  median             {:8.2} ms   {path_ratio:.2} x (limit {PATH_LIMIT})", path.p50_ms)?;
     writeln!(table, "  p99                {:8.2} ms", path.p99_ms)?;
     writeln!(table, "  decoder alone      {:8.2} ms", path.decode_ms)?;
     writeln!(table, "  synced commit      {:8.2} ms", path.commit_ms)?;
     writeln!(table, "agent start to first decision {:8.0} ms (limit {START_LIMIT})", path.start_ms)?;
-    writeln!(table, "resident at rest   agent {:.1} + reader {:.1} + gate-io {:.1} = {:.1} MB (limit {MEMORY_LIMIT})",
-        path.memory_mb[0], path.memory_mb[1], path.memory_mb[2], path.memory_mb.iter().sum::<f64>())?;
+    writeln!(
+        table,
+        "resident at rest   agent {:.1} + reader {:.1} + gate-io {:.1} = {:.1} MB (limit {MEMORY_LIMIT})",
+        path.memory_mb[0],
+        path.memory_mb[1],
+        path.memory_mb[2],
+        path.memory_mb.iter().sum::<f64>()
+    )?;
     let memory: f64 = path.memory_mb.iter().sum();
-    let ok = ratio <= GROWTH_LIMIT && path_ratio <= PATH_LIMIT && memory <= MEMORY_LIMIT && path.start_ms <= START_LIMIT;
+    let ok =
+        ratio <= GROWTH_LIMIT && path_ratio <= PATH_LIMIT && memory <= MEMORY_LIMIT && path.start_ms <= START_LIMIT;
     let figures = json!({
         "bench": "decide",
         "view_decide_1k_us": growth.few_us,
@@ -114,7 +124,12 @@ fn growth(world: &Path) -> anyhow::Result<Growth> {
     Ok(Growth { few_us: median(&sides[0].3), many_us: median(&sides[1].3) })
 }
 
-fn judge(stock: &Stock, text: &str, keys: &Keyring, reader: &mut ReplicaReader) -> anyhow::Result<(DecisionInput, Verdict)> {
+fn judge(
+    stock: &Stock,
+    text: &str,
+    keys: &Keyring,
+    reader: &mut ReplicaReader,
+) -> anyhow::Result<(DecisionInput, Verdict)> {
     let gate = stock.gate_row();
     let pass = pass::open(text, keys);
     let view = reader.view(&pass, &gate, stock.now())?;

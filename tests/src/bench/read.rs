@@ -11,7 +11,11 @@ pub fn table(report: &Report) -> anyhow::Result<String> {
     for skipped in &report.skipped {
         writeln!(text, "skipped: {skipped}")?;
     }
-    writeln!(text, "{:<16} {:>7} {:>6} {:>7} {:>9} {:>9} {:>9}", "decoder", "recall", "wrong", "panics", "p50 ms", "p95 ms", "max ms")?;
+    writeln!(
+        text,
+        "{:<16} {:>7} {:>6} {:>7} {:>9} {:>9} {:>9}",
+        "decoder", "recall", "wrong", "panics", "p50 ms", "p95 ms", "max ms"
+    )?;
     for score in &report.scores {
         let ms = |us: u64| us as f64 / 1000.0;
         writeln!(

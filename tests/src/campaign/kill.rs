@@ -72,8 +72,17 @@ impl fmt::Display for Report {
         for (victim, count) in &self.kills {
             writeln!(f, "killed {victim:?} {count} times")?;
         }
-        writeln!(f, "{} kills met an energised relay; it was off after at most {:.0} ms", self.met_open, self.worst_off())?;
-        writeln!(f, "{} passes admitted, {} of them at the second showing after a fault", self.admitted, self.reopened)?;
+        writeln!(
+            f,
+            "{} kills met an energised relay; it was off after at most {:.0} ms",
+            self.met_open,
+            self.worst_off()
+        )?;
+        writeln!(
+            f,
+            "{} passes admitted, {} of them at the second showing after a fault",
+            self.admitted, self.reopened
+        )?;
         for violation in &self.violations {
             writeln!(f, "VIOLATION {violation}")?;
         }
@@ -155,7 +164,9 @@ async fn one_round(
         (Some("deny"), Some("already_used")) => {
             report.violations.push(format!("round {round}: the holder was robbed: used, but the gate never opened ({victim:?} killed after {wait:?})"));
         }
-        other => report.violations.push(format!("round {round}: a good pass got {other:?} ({victim:?} killed after {wait:?})")),
+        other => report
+            .violations
+            .push(format!("round {round}: a good pass got {other:?} ({victim:?} killed after {wait:?})")),
     }
     gate.wait("it rests", |s| s["screen"]["kind"] == "idle").await?;
     Ok(())
@@ -191,9 +202,12 @@ fn relay_off_after(gate: &Gate, killed_us: u64) -> Option<f64> {
     if !on.level {
         return None;
     }
-    let fell = |edges: &[Edge]| edges.iter().any(|e| e.line == "relay" && !e.level && e.mono_us >= on.mono_us && e.mono_us >= killed_us);
+    let fell = |edges: &[Edge]| {
+        edges.iter().any(|e| e.line == "relay" && !e.level && e.mono_us >= on.mono_us && e.mono_us >= killed_us)
+    };
     let edges = gate.board.wait_edges(Duration::from_secs(5), fell);
-    let off = edges.as_ref().and_then(|edges| edges.iter().find(|e| e.line == "relay" && !e.level && e.mono_us >= killed_us));
+    let off =
+        edges.as_ref().and_then(|edges| edges.iter().find(|e| e.line == "relay" && !e.level && e.mono_us >= killed_us));
     Some(off.map_or(f64::INFINITY, |edge| (edge.mono_us - killed_us) as f64 / 1000.0))
 }
 

@@ -125,9 +125,7 @@ struct Order {
 async fn order(office: &Office, count: usize) -> anyhow::Result<Order> {
     let vendor = text_at(&office.post("/vendors", &json!({"name": "Taco truck"})).await?, "/id")?;
     let now = unix_ms();
-    let batch = |from: i64, until: i64, count: usize| {
-        json!({"vendor_id": vendor, "product_id": 1, "count": count, "valid_from_ms": from, "valid_until_ms": until})
-    };
+    let batch = |from: i64, until: i64, count: usize| json!({"vendor_id": vendor, "product_id": 1, "count": count, "valid_from_ms": from, "valid_until_ms": until});
     let good = office.post("/batches", &batch(now - DAY_MS, now + DAY_MS, count)).await?;
     // Nobody may issue a pass that is over; this one is over by the time it is printed and held up.
     let old = office.post("/batches", &batch(now - DAY_MS, now + SHORT_LIFE_MS, 1)).await?;
@@ -159,7 +157,9 @@ async fn afternoon(
     summary.show(gate, tell, "a forged pass", codes.forged(), ("deny", Some("bad_signature")), 0).await?;
     summary.show(gate, tell, "a pass of another venue", codes.foreign(), ("deny", Some("unknown_key")), 0).await?;
     for photograph in codes.photographs() {
-        summary.show(gate, tell, "a photograph of some other code", photograph, ("deny", Some("not_a_pass")), 0).await?;
+        summary
+            .show(gate, tell, "a photograph of some other code", photograph, ("deny", Some("not_a_pass")), 0)
+            .await?;
     }
     let revoked = &codes.sheet[20];
     let before = position(&venue.entrance.status().await?);
@@ -172,7 +172,10 @@ async fn afternoon(
     }
     gate.wait("no warning shows below 90 %", |s| s["screen"]["kind"] == "idle" && s["screen"]["lamp"] == "red").await?;
     summary.show(gate, tell, "the ninth car: 90 %", show(8), ("admit", None), 1).await?;
-    gate.wait("the yellow warning shows at 90 %", |s| s["screen"]["kind"] == "idle" && s["screen"]["lamp"] == "yellow_flash").await?;
+    gate.wait("the yellow warning shows at 90 %", |s| {
+        s["screen"]["kind"] == "idle" && s["screen"]["lamp"] == "yellow_flash"
+    })
+    .await?;
     summary.note("90 % of the places: the entrance flashes yellow", true);
     summary.show(gate, tell, "a copy of the first pass", show(0), ("deny", Some("already_used")), 0).await?;
     summary.show(gate, tell, "the tenth car: full", show(9), ("admit", None), 1).await?;
@@ -208,13 +211,22 @@ async fn without_network(
     gate.wait("the entrance notices", |s| s["status"]["link"] == "offline").await?;
     summary.show(gate, tell, "a good pass, offline", codes.genuine(11), ("admit", None), 1).await?;
     summary.show(gate, tell, "a good pass, offline", codes.genuine(12), ("admit", None), 1).await?;
-    summary.show(gate, tell, "a copy of the eleventh, offline", codes.genuine(10), ("deny", Some("already_used")), 0).await?;
+    summary
+        .show(gate, tell, "a copy of the eleventh, offline", codes.genuine(10), ("deny", Some("already_used")), 0)
+        .await?;
     summary.show(gate, tell, "a forged pass, offline", codes.forged(), ("deny", Some("bad_signature")), 0).await?;
     summary.show(gate, tell, "a third car: the last right", codes.genuine(13), ("admit", None), 1).await?;
     summary.press_exit(&mut venue.exit, tell).await?;
     let gate = &mut venue.entrance;
     summary
-        .show(gate, tell, "a car too many: the freed place is not known here", codes.genuine(14), ("full", Some("lot_full")), 0)
+        .show(
+            gate,
+            tell,
+            "a car too many: the freed place is not known here",
+            codes.genuine(14),
+            ("full", Some("lot_full")),
+            0,
+        )
         .await?;
     gate.let_go().await;
     let waiting = gate.status().await?["status"]["pending"].as_u64().unwrap_or(0);
@@ -249,7 +261,9 @@ async fn agree(venue: &mut Venue, cars: u64) -> anyhow::Result<()> {
             return Ok(());
         }
         if deadline.is_over() {
-            bail!("gates and cloud do not agree on {cars} cars: cloud {cloud:?}, gates (cars, waiting events) {gates:?}");
+            bail!(
+                "gates and cloud do not agree on {cars} cars: cloud {cloud:?}, gates (cars, waiting events) {gates:?}"
+            );
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

@@ -42,7 +42,13 @@ const PHOTOGRAPHS: usize = 2;
 
 impl Codes {
     /// Fetches the sheets of two batches, prints them and cuts the codes out.
-    pub(crate) async fn print(office: &Office, world: &Path, good: &Value, old: &Value, seed: u64) -> anyhow::Result<Self> {
+    pub(crate) async fn print(
+        office: &Office,
+        world: &Path,
+        good: &Value,
+        old: &Value,
+        seed: u64,
+    ) -> anyhow::Result<Self> {
         let cut = cut_batch(office, &world.join("print"), good).await?;
         let mut sheet = Vec::new();
         for (at, (picture, cti)) in cut.iter().enumerate() {

@@ -226,14 +226,20 @@ impl fmt::Display for Summary {
         }
         writeln!(f, "pulses on the lines     {}", self.pulses)?;
         let figures = self.json();
-        for (name, key) in [("frame to relay command", "frame_to_command_ms"), ("frame to relay edge", "frame_to_relay_edge_ms")] {
+        for (name, key) in
+            [("frame to relay command", "frame_to_command_ms"), ("frame to relay edge", "frame_to_relay_edge_ms")]
+        {
             writeln!(f, "{name:<24}median {} ms, most {} ms", figures[key]["median"], figures[key]["max"])?;
         }
         writeln!(f, "events synced           {}", self.events)?;
         writeln!(f, "cars in the lot         {} at the cloud and at both gates", self.occupancy.unwrap_or(0))?;
         if let Some(venue) = &self.venue {
             writeln!(f)?;
-            writeln!(f, "dashboard   http://{}   owner@venue.example / correct horse battery staple", venue.cloud.address)?;
+            writeln!(
+                f,
+                "dashboard   http://{}   owner@venue.example / correct horse battery staple",
+                venue.cloud.address
+            )?;
             writeln!(f, "entrance    http://{}", venue.entrance.screen)?;
             write!(f, "exit        http://{}", venue.exit.screen)?;
         }

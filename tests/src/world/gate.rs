@@ -140,7 +140,9 @@ impl Gate {
         self.start_gate_io()?;
         self.start_agent()?;
         self.wait("the gate is ready", |status| {
-            status["status"]["camera"] == "ok" && status["status"]["gate_io"] == "ok" && status["screen"]["kind"] != "fault"
+            status["status"]["camera"] == "ok"
+                && status["status"]["gate_io"] == "ok"
+                && status["screen"]["kind"] != "fault"
                 && status["gate"]["name"] != ""
         })
         .await?;

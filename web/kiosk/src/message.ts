@@ -23,6 +23,8 @@ export interface Detail {
 /** Something only a person can decide; sent where staff stand by. */
 export interface Question {
   text: string | null;
+  /** Further things that one yes covers, in words. */
+  also?: Partial<Record<Lang, Verdict>>[];
 }
 
 export interface GateMessage {

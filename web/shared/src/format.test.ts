@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { age, clockTime, moment, number, percent } from './format.ts';
+import { age, clockTime, moment, number, percent, sentence } from './format.ts';
 
 const SECOND = 1_000;
 const MINUTE = 60 * SECOND;
@@ -43,5 +43,15 @@ describe('numbers and moments', () => {
     const at = Date.UTC(2026, 6, 1, 12, 0);
     expect(moment('en', at, at + HOUR, 'UTC')).toBe('12:00');
     expect(moment('en', at, at + DAY, 'UTC')).toContain('Jul');
+  });
+});
+
+describe('sentence', () => {
+  it.each([
+    ['en', 'LOT FULL', 'Lot full'],
+    ['ro', 'ÎNCĂ NU ESTE VALABIL', 'Încă nu este valabil'],
+    ['ro', '', ''],
+  ] as const)('%s %s', (lang, title, expected) => {
+    expect(sentence(lang, title)).toBe(expected);
   });
 });

@@ -1,5 +1,5 @@
 // Numbers, ages and moments as people say them, in the page's language.
-import { common } from './words/common.ts';
+import { common } from './words/everywhere.ts';
 import { speaker, type Lang } from './words/words.ts';
 
 const sayCommon = { en: speaker<typeof common.en>('en', common.en), ro: speaker<typeof common.en>('ro', common.ro) };
@@ -21,6 +21,12 @@ export function age(lang: Lang, ms: number | null): string {
 
 export function number(lang: Lang, value: number): string {
   return new Intl.NumberFormat(lang).format(value);
+}
+
+/** A title in capitals, as the driver's screen shows it, as a line in a list. */
+export function sentence(lang: Lang, title: string): string {
+  const lower = title.toLocaleLowerCase(lang);
+  return lower.charAt(0).toLocaleUpperCase(lang) + lower.slice(1);
 }
 
 /** `percent` is 0..100 and may be over 100 (a debt). */

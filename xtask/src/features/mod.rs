@@ -25,21 +25,15 @@ const SPECIFICATION: &str = "../shared/spec";
 /// When a file cannot be read.
 pub fn report(workspace: &Workspace) -> anyhow::Result<(String, Vec<String>)> {
     let path = workspace.path(TABLE);
-    let text =
-        std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+    let text = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
     let (rows, mut problems) = table::parse(&text);
-    problems.extend(inner_problems(&rows, |file| {
-        std::fs::read_to_string(workspace.path(file)).ok()
-    }));
+    problems.extend(inner_problems(&rows, |file| std::fs::read_to_string(workspace.path(file)).ok()));
     let mut counted = counts(&rows);
     let specification = workspace.path(SPECIFICATION);
     if specification.is_dir() {
         problems.extend(missing_and_unknown(&rows, &spec::ids(&specification)?));
     } else {
-        let _ = write!(
-            counted,
-            "\n{SPECIFICATION} is not here: ids were not compared with it"
-        );
+        let _ = write!(counted, "\n{SPECIFICATION} is not here: ids were not compared with it");
     }
     Ok((counted, problems))
 }
@@ -69,12 +63,9 @@ fn inner_problems(rows: &[Row], read: impl Fn(&Path) -> Option<String>) -> Vec<S
 fn exists(test: &str, read: impl Fn(&Path) -> Option<String>) -> Result<(), String> {
     if let Some(arguments) = test.strip_prefix("cargo xtask") {
         let words = std::iter::once("cargo xtask").chain(arguments.split_whitespace());
-        return Cli::try_parse_from(words).map(|_| ()).map_err(|error| {
-            format!(
-                "no such command ({})",
-                error.to_string().lines().next().unwrap_or_default()
-            )
-        });
+        return Cli::try_parse_from(words)
+            .map(|_| ())
+            .map_err(|error| format!("no such command ({})", error.to_string().lines().next().unwrap_or_default()));
     }
     let Some((path, name)) = test.split_once("::") else {
         return Err("neither `path::name` nor `cargo xtask …`".to_owned());
@@ -86,15 +77,9 @@ fn exists(test: &str, read: impl Fn(&Path) -> Option<String>) -> Result<(), Stri
         let function = name.rsplit("::").next().unwrap_or(name);
         text.lines().any(|line| defines(line, function))
     } else {
-        ['\'', '"', '`']
-            .iter()
-            .any(|quote| text.contains(&format!("{quote}{name}{quote}")))
+        ['\'', '"', '`'].iter().any(|quote| text.contains(&format!("{quote}{name}{quote}")))
     };
-    if found {
-        Ok(())
-    } else {
-        Err(format!("{path} has no test of this name"))
-    }
+    if found { Ok(()) } else { Err(format!("{path} has no test of this name")) }
 }
 
 /// Whether a line of Rust begins the function `name`.
@@ -103,24 +88,15 @@ fn defines(line: &str, name: &str) -> bool {
     !code.starts_with("//")
         && code.split_once("fn ").is_some_and(|(before, after)| {
             (before.is_empty() || before.ends_with(' '))
-                && after
-                    .strip_prefix(name)
-                    .is_some_and(|rest| rest.starts_with(['(', '<']))
+                && after.strip_prefix(name).is_some_and(|rest| rest.starts_with(['(', '<']))
         })
 }
 
 fn missing_and_unknown(rows: &[Row], ids: &[String]) -> Vec<String> {
     let known: BTreeSet<&str> = ids.iter().map(String::as_str).collect();
     let present: BTreeSet<&str> = rows.iter().map(|row| row.id.as_str()).collect();
-    let mut problems: Vec<String> = known
-        .difference(&present)
-        .map(|id| format!("{TABLE}: no row for {id}"))
-        .collect();
-    problems.extend(
-        present
-            .difference(&known)
-            .map(|id| format!("{TABLE}: {id} is not an id of the specification")),
-    );
+    let mut problems: Vec<String> = known.difference(&present).map(|id| format!("{TABLE}: no row for {id}")).collect();
+    problems.extend(present.difference(&known).map(|id| format!("{TABLE}: {id} is not an id of the specification")));
     problems
 }
 
@@ -128,10 +104,7 @@ fn counts(rows: &[Row]) -> String {
     let mut families: BTreeMap<String, [usize; 4]> = BTreeMap::new();
     let mut sums = [0; 4];
     for row in rows {
-        let at = State::ALL
-            .iter()
-            .position(|state| *state == row.state)
-            .unwrap_or_default();
+        let at = State::ALL.iter().position(|state| *state == row.state).unwrap_or_default();
         families.entry(family(&row.id)).or_default()[at] += 1;
         sums[at] += 1;
     }
@@ -155,9 +128,7 @@ fn counts(rows: &[Row]) -> String {
 
 /// The letters an id begins with: `A07` is of `A`, `A-07` of `A-`.
 fn family(id: &str) -> String {
-    id.chars()
-        .take_while(|letter| !letter.is_ascii_digit())
-        .collect()
+    id.chars().take_while(|letter| !letter.is_ascii_digit()).collect()
 }
 
 #[cfg(test)]
@@ -165,15 +136,11 @@ mod tests {
     use super::*;
 
     fn row(id: &str, state: State, tests: &[&str]) -> Row {
-        Row {
-            line: 7,
-            id: id.to_owned(),
-            state,
-            tests: tests.iter().map(|test| (*test).to_owned()).collect(),
-        }
+        Row { line: 7, id: id.to_owned(), state, tests: tests.iter().map(|test| (*test).to_owned()).collect() }
     }
 
-    const RUST: &str = "#[test]\nfn opens() {}\n    pub async fn closes<T>() {}\n// fn dreams() {}\nfn opens_twice() {}";
+    const RUST: &str =
+        "#[test]\nfn opens() {}\n    pub async fn closes<T>() {}\n// fn dreams() {}\nfn opens_twice() {}";
     const SCRIPT: &str = "it('shows the word', () => {});\ntest(\"plays `ping`\", () => {});";
 
     fn read(path: &Path) -> Option<String> {
@@ -208,67 +175,32 @@ mod tests {
             ("cargo xtask check --once", false),
             ("opens", false),
         ] {
-            assert_eq!(
-                exists(test, read).is_ok(),
-                found,
-                "{test}: {:?}",
-                exists(test, read)
-            );
+            assert_eq!(exists(test, read).is_ok(), found, "{test}: {:?}", exists(test, read));
         }
     }
 
     #[test]
     fn untrue_rows_are_named() {
         for (rows, expected) in [
-            (
-                vec![
-                    row("A01", State::Works, &["a/src/lane.rs::opens"]),
-                    row("A02", State::NotYet, &[]),
-                ],
-                None,
-            ),
+            (vec![row("A01", State::Works, &["a/src/lane.rs::opens"]), row("A02", State::NotYet, &[])], None),
             (vec![row("A01", State::Works, &[])], Some("names no test")),
             (vec![row("A01", State::Partly, &[])], None),
-            (
-                vec![row("A01", State::Partly, &["a/src/lane.rs::gone"])],
-                Some("has no test of this name"),
-            ),
-            (
-                vec![
-                    row("A01", State::Partly, &[]),
-                    row("A01", State::Partly, &[]),
-                ],
-                Some("stands twice"),
-            ),
+            (vec![row("A01", State::Partly, &["a/src/lane.rs::gone"])], Some("has no test of this name")),
+            (vec![row("A01", State::Partly, &[]), row("A01", State::Partly, &[])], Some("stands twice")),
         ] {
             let problems = inner_problems(&rows, read);
-            assert_eq!(
-                problems.len(),
-                usize::from(expected.is_some()),
-                "{problems:?}"
-            );
-            assert!(
-                problems
-                    .iter()
-                    .all(|problem| expected.is_some_and(|part| problem.contains(part))),
-                "{problems:?}"
-            );
+            assert_eq!(problems.len(), usize::from(expected.is_some()), "{problems:?}");
+            assert!(problems.iter().all(|problem| expected.is_some_and(|part| problem.contains(part))), "{problems:?}");
         }
     }
 
     #[test]
     fn rows_and_specification_are_compared_both_ways() {
-        let rows = [
-            row("A01", State::NotYet, &[]),
-            row("A99", State::NotYet, &[]),
-        ];
+        let rows = [row("A01", State::NotYet, &[]), row("A99", State::NotYet, &[])];
         let ids = ["A01".to_owned(), "A-01".to_owned()];
         assert_eq!(
             missing_and_unknown(&rows, &ids),
-            [
-                "docs/features.md: no row for A-01",
-                "docs/features.md: A99 is not an id of the specification"
-            ]
+            ["docs/features.md: no row for A-01", "docs/features.md: A99 is not an id of the specification"]
         );
         assert!(missing_and_unknown(&rows[..1], &ids[..1]).is_empty());
     }
@@ -282,11 +214,7 @@ mod tests {
             row("UX-10", State::Refused, &[]),
         ];
         let text = counts(&rows);
-        let lines: Vec<Vec<&str>> = text
-            .lines()
-            .skip(1)
-            .map(|line| line.split_whitespace().collect())
-            .collect();
+        let lines: Vec<Vec<&str>> = text.lines().skip(1).map(|line| line.split_whitespace().collect()).collect();
         assert_eq!(
             lines,
             [

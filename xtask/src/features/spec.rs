@@ -8,10 +8,7 @@ use anyhow::Context;
 const FILES: [(&str, Option<(&str, &str)>); 4] = [
     ("features.md", None),
     ("ux.md", None),
-    (
-        "security.md",
-        Some(("acceptance criteria for a release", "S")),
-    ),
+    ("security.md", Some(("acceptance criteria for a release", "S"))),
     ("reliability.md", Some(("Invariants checked", "I"))),
 ];
 
@@ -37,16 +34,11 @@ pub fn ids(folder: &Path) -> anyhow::Result<Vec<String>> {
     let mut ids = Vec::new();
     for (name, prose) in FILES {
         let path = folder.join(name);
-        let text =
-            std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+        let text = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
         let mut found = in_rows(&text);
         if let Some((heading, letter)) = prose {
             let spoken = in_prose(&text, heading, letter);
-            anyhow::ensure!(
-                !spoken.is_empty(),
-                "{} has no ids under `{heading}`",
-                path.display()
-            );
+            anyhow::ensure!(!spoken.is_empty(), "{} has no ids under `{heading}`", path.display());
             found.extend(spoken);
         }
         anyhow::ensure!(!found.is_empty(), "{} has no ids", path.display());
@@ -65,9 +57,8 @@ fn in_rows(text: &str) -> Vec<String> {
 
 fn is_id(cell: &str) -> bool {
     FAMILIES.iter().any(|(letters, digits)| {
-        cell.strip_prefix(letters).is_some_and(|rest| {
-            digits.contains(&rest.len()) && rest.bytes().all(|byte| byte.is_ascii_digit())
-        })
+        cell.strip_prefix(letters)
+            .is_some_and(|rest| digits.contains(&rest.len()) && rest.bytes().all(|byte| byte.is_ascii_digit()))
     })
 }
 
@@ -79,9 +70,8 @@ fn in_prose(text: &str, heading: &str, letter: &str) -> Vec<String> {
         .take_while(|line| !line.starts_with("## "))
         .flat_map(str::split_whitespace)
         .filter(|word| {
-            word.strip_prefix(letter).is_some_and(|rest| {
-                !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit())
-            })
+            word.strip_prefix(letter)
+                .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit()))
         })
         .map(str::to_owned)
         .collect()
@@ -119,9 +109,6 @@ mod tests {
             S1 A-01..A-30: all. S2 as S1. S10 none.\n## 7. More\nS11 no.";
         assert_eq!(in_rows(text), ["A01", "A-02"]);
         // `S1.` ends a sentence: it refers, it does not define.
-        assert_eq!(
-            in_prose(text, "acceptance criteria", "S"),
-            ["S1", "S2", "S10"]
-        );
+        assert_eq!(in_prose(text, "acceptance criteria", "S"), ["S1", "S2", "S10"]);
     }
 }

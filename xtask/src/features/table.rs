@@ -45,15 +45,9 @@ pub struct Row {
 pub fn parse(text: &str) -> (Vec<Row>, Vec<String>) {
     let mut rows = Vec::new();
     let mut problems = Vec::new();
-    for (index, line) in text
-        .lines()
-        .enumerate()
-        .filter(|(_, line)| line.starts_with('|'))
-    {
+    for (index, line) in text.lines().enumerate().filter(|(_, line)| line.starts_with('|')) {
         let cells = cells(line);
-        let is_frame = cells
-            .first()
-            .is_some_and(|cell| cell == "id" || cell.starts_with("--"));
+        let is_frame = cells.first().is_some_and(|cell| cell == "id" || cell.starts_with("--"));
         if is_frame {
             continue;
         }
@@ -76,12 +70,7 @@ fn parse_row(line: usize, cells: &[String]) -> Result<Row, String> {
         let words = State::ALL.map(State::word).join(", ");
         return Err(format!("{id}: the state `{state}` is none of: {words}"));
     };
-    Ok(Row {
-        line,
-        id: id.clone(),
-        state,
-        tests: parse_tests(tests).map_err(|why| format!("{id}: {why}"))?,
-    })
+    Ok(Row { line, id: id.clone(), state, tests: parse_tests(tests).map_err(|why| format!("{id}: {why}"))? })
 }
 
 /// Code spans (of one or two backticks), separated by commas.
@@ -94,13 +83,8 @@ fn parse_tests(cell: &str) -> Result<Vec<String>, String> {
             return Ok(tests);
         }
         let fence = if rest.starts_with("``") { "``" } else { "`" };
-        let Some((span, after)) = rest
-            .strip_prefix(fence)
-            .and_then(|inner| inner.split_once(fence))
-        else {
-            return Err(format!(
-                "tests are written as `path::name` or `cargo xtask …`, not as: {rest}"
-            ));
+        let Some((span, after)) = rest.strip_prefix(fence).and_then(|inner| inner.split_once(fence)) else {
+            return Err(format!("tests are written as `path::name` or `cargo xtask …`, not as: {rest}"));
         };
         tests.push(span.trim().to_owned());
         rest = after;
@@ -151,12 +135,7 @@ mod tests {
                     state: State::Works,
                     tests: vec!["a.rs::x".to_owned(), "cargo xtask demo --once".to_owned()],
                 },
-                Row {
-                    line: 6,
-                    id: "A02".to_owned(),
-                    state: State::NotYet,
-                    tests: vec![]
-                },
+                Row { line: 6, id: "A02".to_owned(), state: State::NotYet, tests: vec![] },
             ]
         );
     }
@@ -170,17 +149,11 @@ mod tests {
             ("|  | parts | works |  |  |", "needs an id"),
             ("| A01 | parts | works |  | a.rs::x |", "not as: a.rs::x"),
             ("| A01 | parts | works |  | `a.rs::x |", "not as: `a.rs::x"),
-            (
-                "| A01 | parts | works |  | `a.rs::x` and more |",
-                "not as: and more",
-            ),
+            ("| A01 | parts | works |  | `a.rs::x` and more |", "not as: and more"),
         ] {
             let (rows, problems) = parse(line);
             assert!(rows.is_empty(), "{line}");
-            assert!(
-                problems.len() == 1 && problems[0].contains(expected),
-                "{line}: {problems:?}"
-            );
+            assert!(problems.len() == 1 && problems[0].contains(expected), "{line}: {problems:?}");
         }
     }
 
@@ -189,10 +162,7 @@ mod tests {
         for (cell, expected) in [
             ("", &[][..]),
             ("`a.rs::x`", &["a.rs::x"]),
-            (
-                "`a.rs::x`, `b.ts::says, loudly`",
-                &["a.rs::x", "b.ts::says, loudly"],
-            ),
+            ("`a.rs::x`, `b.ts::says, loudly`", &["a.rs::x", "b.ts::says, loudly"]),
             ("`` b.ts::plays `ping` ``", &["b.ts::plays `ping`"]),
         ] {
             assert_eq!(parse_tests(cell).unwrap(), expected, "{cell}");

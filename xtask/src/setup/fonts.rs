@@ -19,29 +19,22 @@ const PACKAGE: &str = "dejavu-fonts-ttf@2.37.3";
 /// When they cannot be fetched or are not what the list says.
 pub fn ready(workspace: &Workspace, shell: &Shell) -> anyhow::Result<()> {
     let list = workspace.path("cloud-sync/fonts.sha256");
-    let wanted = parse_list(
-        &std::fs::read_to_string(&list).with_context(|| format!("read {}", list.display()))?,
-    )?;
+    let wanted = parse_list(&std::fs::read_to_string(&list).with_context(|| format!("read {}", list.display()))?)?;
     let fonts = workspace.path("cloud-sync/fonts");
     if verify(&fonts, &wanted).is_ok() {
         return Ok(());
     }
-    shell.say(&format!(
-        "setup: npm pack {PACKAGE}, verified into cloud-sync/fonts"
-    ));
+    shell.say(&format!("setup: npm pack {PACKAGE}, verified into cloud-sync/fonts"));
     let unpacked = unpack(workspace, shell)?;
     for name in wanted.keys() {
         let found = find(&unpacked, name).with_context(|| format!("{PACKAGE} holds no {name}"))?;
-        std::fs::copy(&found, unpacked.join(name))
-            .with_context(|| format!("copy {}", found.display()))?;
+        std::fs::copy(&found, unpacked.join(name)).with_context(|| format!("copy {}", found.display()))?;
     }
     // Verified before anything is copied to where it would be embedded.
-    verify(&unpacked, &wanted)
-        .with_context(|| format!("{PACKAGE} is not what {} says", list.display()))?;
+    verify(&unpacked, &wanted).with_context(|| format!("{PACKAGE} is not what {} says", list.display()))?;
     std::fs::create_dir_all(&fonts).with_context(|| format!("create {}", fonts.display()))?;
     for name in wanted.keys() {
-        std::fs::copy(unpacked.join(name), fonts.join(name))
-            .with_context(|| format!("copy {name}"))?;
+        std::fs::copy(unpacked.join(name), fonts.join(name)).with_context(|| format!("copy {name}"))?;
     }
     Ok(())
 }
@@ -50,51 +43,32 @@ fn unpack(workspace: &Workspace, shell: &Shell) -> anyhow::Result<PathBuf> {
     let folder = workspace.notes("fonts")?;
     std::fs::remove_dir_all(&folder).with_context(|| format!("empty {}", folder.display()))?;
     let folder = workspace.notes("fonts")?;
-    shell.run(
-        Command::new("npm")
-            .args(["pack", "--silent", PACKAGE])
-            .current_dir(&folder),
-    )?;
+    shell.run(Command::new("npm").args(["pack", "--silent", PACKAGE]).current_dir(&folder))?;
     let archive = std::fs::read_dir(&folder)?
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
         .find(|path| path.extension().is_some_and(|extension| extension == "tgz"))
         .context("npm pack left no archive")?;
-    shell.run(
-        Command::new("tar")
-            .arg("-xzf")
-            .arg(archive)
-            .current_dir(&folder),
-    )?;
+    shell.run(Command::new("tar").arg("-xzf").arg(archive).current_dir(&folder))?;
     Ok(folder)
 }
 
 fn find(folder: &Path, name: &str) -> Option<PathBuf> {
     let entries = std::fs::read_dir(folder).ok()?;
-    entries
-        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-        .find_map(|path| {
-            if path.is_dir() {
-                find(&path, name)
-            } else {
-                path.file_name()
-                    .is_some_and(|file| file == name)
-                    .then_some(path)
-            }
-        })
+    entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).find_map(|path| {
+        if path.is_dir() {
+            find(&path, name)
+        } else {
+            path.file_name().is_some_and(|file| file == name).then_some(path)
+        }
+    })
 }
 
 /// File name to checksum, as `sha256sum` writes them; a folder before the name is ignored.
 fn parse_list(text: &str) -> anyhow::Result<BTreeMap<String, String>> {
     let mut files = BTreeMap::new();
-    for line in text
-        .lines()
-        .filter(|line| !line.trim().is_empty() && !line.starts_with('#'))
-    {
-        let parsed = line
-            .split_once(' ')
-            .map(|(sum, path)| (sum, path.trim_start_matches([' ', '*'])));
-        let Some((sum, path)) = parsed.filter(|(sum, path)| sum.len() == 64 && !path.is_empty())
-        else {
+    for line in text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#')) {
+        let parsed = line.split_once(' ').map(|(sum, path)| (sum, path.trim_start_matches([' ', '*'])));
+        let Some((sum, path)) = parsed.filter(|(sum, path)| sum.len() == 64 && !path.is_empty()) else {
             bail!("not a line of sha256sum: {line}");
         };
         let name = path.rsplit('/').next().unwrap_or(path);
@@ -119,11 +93,7 @@ fn verify(folder: &Path, wanted: &BTreeMap<String, String>) -> anyhow::Result<()
         writeln!(input, "{sum}  {name}")?;
     }
     drop(input);
-    if child.wait()?.success() {
-        Ok(())
-    } else {
-        bail!("a font is missing or has another checksum")
-    }
+    if child.wait()?.success() { Ok(()) } else { bail!("a font is missing or has another checksum") }
 }
 
 #[cfg(test)]
@@ -136,21 +106,14 @@ mod tests {
     fn lists_are_those_of_sha256sum() {
         for (text, expected) in [
             (format!("{SUM}  DejaVuSans.ttf\n"), Some("DejaVuSans.ttf")),
-            (
-                format!("{SUM} *fonts/DejaVuSans.ttf\n"),
-                Some("DejaVuSans.ttf"),
-            ),
+            (format!("{SUM} *fonts/DejaVuSans.ttf\n"), Some("DejaVuSans.ttf")),
             (format!("# a remark\n\n{SUM}  LICENSE"), Some("LICENSE")),
             ("abc  DejaVuSans.ttf".to_owned(), None),
             (SUM.to_owned(), None),
             (String::new(), None),
         ] {
             let names = parse_list(&text).map(|files| files.into_keys().collect::<Vec<_>>());
-            assert_eq!(
-                names.ok(),
-                expected.map(|name| vec![name.to_owned()]),
-                "{text}"
-            );
+            assert_eq!(names.ok(), expected.map(|name| vec![name.to_owned()]), "{text}");
         }
     }
 

@@ -34,36 +34,23 @@ pub fn npm(workspace: &Workspace, shell: &Shell) -> anyhow::Result<Command> {
 }
 
 fn fetched(workspace: &Workspace, shell: &Shell) -> anyhow::Result<PathBuf> {
-    let architecture = if cfg!(target_arch = "aarch64") {
-        "arm64"
-    } else {
-        "x64"
-    };
+    let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "x64" };
     let package = format!("node-linux-{architecture}");
     let prefix = workspace.tools().join("node");
     let folder = prefix.join("node_modules").join(&package).join("bin");
     if version_of(folder.join("node")).is_some_and(|version| version >= OLDEST) {
         return Ok(folder);
     }
-    shell.say(&format!("setup: this machine's node is older than {}.{}: npm install {package}@{FETCHED} into target/tools", OLDEST.0, OLDEST.1));
+    shell.say(&format!(
+        "setup: this machine's node is older than {}.{}: npm install {package}@{FETCHED} into target/tools",
+        OLDEST.0, OLDEST.1
+    ));
     std::fs::create_dir_all(&prefix).with_context(|| format!("create {}", prefix.display()))?;
     let mut npm = workspace.command("npm");
-    npm.args([
-        "install",
-        "--no-save",
-        "--no-package-lock",
-        "--no-audit",
-        "--no-fund",
-        "--prefix",
-    ]);
+    npm.args(["install", "--no-save", "--no-package-lock", "--no-audit", "--no-fund", "--prefix"]);
     shell
         .run(npm.arg(&prefix).arg(format!("{package}@{FETCHED}")))
-        .with_context(|| {
-            format!(
-                "please install Node {}.{} or newer by hand",
-                OLDEST.0, OLDEST.1
-            )
-        })?;
+        .with_context(|| format!("please install Node {}.{} or newer by hand", OLDEST.0, OLDEST.1))?;
     Ok(folder)
 }
 

@@ -26,10 +26,7 @@ impl Stamp {
             hash_tree(input, &mut hasher)?;
         }
         let file = workspace.notes("stamps")?.join(name);
-        Ok(Self {
-            file,
-            wanted: format!("{:016x}", hasher.finish()),
-        })
+        Ok(Self { file, wanted: format!("{:016x}", hasher.finish()) })
     }
 
     /// Whether the step was done for these contents.
@@ -42,19 +39,14 @@ impl Stamp {
     /// # Errors
     /// When the stamp cannot be written.
     pub fn set(&self) -> anyhow::Result<()> {
-        std::fs::write(&self.file, &self.wanted)
-            .with_context(|| format!("write {}", self.file.display()))
+        std::fs::write(&self.file, &self.wanted).with_context(|| format!("write {}", self.file.display()))
     }
 }
 
 fn hash_tree(path: &Path, hasher: &mut DefaultHasher) -> anyhow::Result<()> {
     if path.is_dir() {
         let mut children = std::fs::read_dir(path)
-            .and_then(|entries| {
-                entries
-                    .map(|entry| entry.map(|entry| entry.path()))
-                    .collect::<Result<Vec<_>, _>>()
-            })
+            .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>())
             .with_context(|| format!("read {}", path.display()))?;
         children.sort();
         for child in children.iter().filter(|child| !is_output(child)) {
@@ -63,9 +55,7 @@ fn hash_tree(path: &Path, hasher: &mut DefaultHasher) -> anyhow::Result<()> {
         return Ok(());
     }
     path.to_string_lossy().hash(hasher);
-    std::fs::read(path)
-        .with_context(|| format!("read {}", path.display()))?
-        .hash(hasher);
+    std::fs::read(path).with_context(|| format!("read {}", path.display()))?.hash(hasher);
     Ok(())
 }
 
@@ -73,8 +63,7 @@ fn hash_tree(path: &Path, hasher: &mut DefaultHasher) -> anyhow::Result<()> {
 fn is_output(path: &Path) -> bool {
     path.file_name().is_some_and(|name| {
         let name = name.to_string_lossy();
-        matches!(name.as_ref(), "node_modules" | "dist" | "browser" | "mock")
-            || name.starts_with('.')
+        matches!(name.as_ref(), "node_modules" | "dist" | "browser" | "mock") || name.starts_with('.')
     })
 }
 

@@ -19,16 +19,8 @@ enum Sign {
 /// Package, the sign that it is there, what it is for.
 const NEEDED: [(&str, Sign, &str); 6] = [
     ("libclang-dev", Sign::Installed, "the camera bindings"),
-    (
-        "pkg-config",
-        Sign::Program("pkg-config"),
-        "native libraries",
-    ),
-    (
-        "poppler-utils",
-        Sign::Program("pdftoppm"),
-        "turning pass sheets into camera frames",
-    ),
+    ("pkg-config", Sign::Program("pkg-config"), "native libraries"),
+    ("poppler-utils", Sign::Program("pdftoppm"), "turning pass sheets into camera frames"),
     ("chromium", Sign::Program("chromium"), "browser checks"),
     ("nodejs", Sign::Program("node"), "building the web pages"),
     ("npm", Sign::Program("npm"), "building the web pages"),
@@ -45,10 +37,7 @@ pub fn ready(workspace: &Workspace, shell: &Shell) -> anyhow::Result<()> {
     }
     let names: Vec<&str> = missing.iter().map(|(package, _)| *package).collect();
     if !on_path("apt-get") {
-        bail!(
-            "please install what Debian calls {}: this machine has no apt-get",
-            names.join(" ")
-        );
+        bail!("please install what Debian calls {}: this machine has no apt-get", names.join(" "));
     }
     for (package, purpose) in &missing {
         shell.say(&format!("setup: {package} is missing ({purpose})"));
@@ -61,19 +50,11 @@ pub fn ready(workspace: &Workspace, shell: &Shell) -> anyhow::Result<()> {
     shell.run(apt(workspace)?.arg("update"))?;
     shell
         .run(&mut install(workspace, &names)?)
-        .with_context(|| {
-            format!(
-                "please install by hand: apt-get install {}",
-                names.join(" ")
-            )
-        })
+        .with_context(|| format!("please install by hand: apt-get install {}", names.join(" ")))
 }
 
 /// What is not there, with its purpose.
-fn missing(
-    installed: impl Fn(&str) -> bool,
-    on_path: impl Fn(&str) -> bool,
-) -> Vec<(&'static str, &'static str)> {
+fn missing(installed: impl Fn(&str) -> bool, on_path: impl Fn(&str) -> bool) -> Vec<(&'static str, &'static str)> {
     NEEDED
         .into_iter()
         .filter(|(package, sign, _)| match sign {
@@ -93,17 +74,12 @@ fn dpkg_has(package: &str) -> bool {
 
 fn install(workspace: &Workspace, names: &[&str]) -> anyhow::Result<Command> {
     let mut command = apt(workspace)?;
-    command
-        .args(["install", "--yes", "--no-install-recommends"])
-        .args(names);
+    command.args(["install", "--yes", "--no-install-recommends"]).args(names);
     Ok(command)
 }
 
 fn apt(workspace: &Workspace) -> anyhow::Result<Command> {
-    let is_root = Command::new("id")
-        .arg("-u")
-        .output()
-        .is_ok_and(|output| output.stdout == b"0\n");
+    let is_root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n");
     let mut command = if is_root {
         workspace.command("apt-get")
     } else if on_path("sudo") {
@@ -112,9 +88,7 @@ fn apt(workspace: &Workspace) -> anyhow::Result<Command> {
         sudo.args(["DEBIAN_FRONTEND=noninteractive", "apt-get"]);
         sudo
     } else {
-        bail!(
-            "installing packages needs root: run `cargo xtask setup` once as root, or install sudo"
-        );
+        bail!("installing packages needs root: run `cargo xtask setup` once as root, or install sudo");
     };
     command.env("DEBIAN_FRONTEND", "noninteractive");
     Ok(command)
@@ -127,38 +101,12 @@ mod tests {
     #[test]
     fn only_what_is_missing_is_named() {
         for (installed, programs, expected) in [
-            (
-                &["libclang-dev"][..],
-                &["pkg-config", "pdftoppm", "chromium", "node", "npm"][..],
-                &[][..],
-            ),
-            (
-                &[],
-                &["pkg-config", "pdftoppm", "chromium", "node", "npm"],
-                &["libclang-dev"],
-            ),
-            (
-                &["libclang-dev"],
-                &["pkg-config", "chromium", "node", "npm"],
-                &["poppler-utils"],
-            ),
-            (
-                &[],
-                &[],
-                &[
-                    "libclang-dev",
-                    "pkg-config",
-                    "poppler-utils",
-                    "chromium",
-                    "nodejs",
-                    "npm",
-                ],
-            ),
+            (&["libclang-dev"][..], &["pkg-config", "pdftoppm", "chromium", "node", "npm"][..], &[][..]),
+            (&[], &["pkg-config", "pdftoppm", "chromium", "node", "npm"], &["libclang-dev"]),
+            (&["libclang-dev"], &["pkg-config", "chromium", "node", "npm"], &["poppler-utils"]),
+            (&[], &[], &["libclang-dev", "pkg-config", "poppler-utils", "chromium", "nodejs", "npm"]),
         ] {
-            let found = missing(
-                |package| installed.contains(&package),
-                |program| programs.contains(&program),
-            );
+            let found = missing(|package| installed.contains(&package), |program| programs.contains(&program));
             let found: Vec<&str> = found.into_iter().map(|(package, _)| package).collect();
             assert_eq!(found, expected);
         }

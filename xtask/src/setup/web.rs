@@ -35,9 +35,9 @@ fn packages(workspace: &Workspace, shell: &Shell) -> anyhow::Result<()> {
         return Ok(());
     }
     shell.say("setup: npm ci in web/ (its lock file changed)");
-    shell.run(node::npm(workspace, shell)?.args(["ci", "--no-audit", "--no-fund"])).with_context(|| {
-        "npm ci failed: does web/package-lock.json fit web/package.json, and is the package registry reachable?"
-    })?;
+    shell.run(node::npm(workspace, shell)?.args(["ci", "--no-audit", "--no-fund"])).with_context(
+        || "npm ci failed: does web/package-lock.json fit web/package.json, and is the package registry reachable?",
+    )?;
     stamp.set()
 }
 

@@ -17,58 +17,24 @@ const ARROWS: [(&str, &str, Option<&[&str]>); 6] = [
 ];
 
 /// Packages the owner wants the product to stand on.
-const ASKED_FOR: [&str; 11] = [
-    "tokio",
-    "rusqlite",
-    "nokhwa",
-    "rqrr",
-    "rppal",
-    "ed25519-dalek",
-    "reqwest",
-    "serde",
-    "axum",
-    "tracing",
-    "crdts",
-];
+const ASKED_FOR: [&str; 11] =
+    ["tokio", "rusqlite", "nokhwa", "rqrr", "rppal", "ed25519-dalek", "reqwest", "serde", "axum", "tracing", "crdts"];
 
 /// Cargo.toml files of crates, by folder.
 fn manifests(files: &[Source]) -> BTreeMap<&str, Table> {
-    files
-        .iter()
-        .filter_map(|file| {
-            Some((
-                file.path.strip_suffix("/Cargo.toml")?,
-                file.text.parse().ok()?,
-            ))
-        })
-        .collect()
+    files.iter().filter_map(|file| Some((file.path.strip_suffix("/Cargo.toml")?, file.text.parse().ok()?))).collect()
 }
 
 /// The packages a manifest depends on, under any heading and any name.
 fn dependencies(manifest: &Table, headings: &[&str]) -> BTreeSet<String> {
     let mut tables: Vec<&Table> = vec![manifest];
     let targets = manifest.get("target").and_then(Value::as_table);
-    tables.extend(
-        targets
-            .into_iter()
-            .flat_map(Table::values)
-            .filter_map(Value::as_table),
-    );
+    tables.extend(targets.into_iter().flat_map(Table::values).filter_map(Value::as_table));
     tables
         .into_iter()
-        .flat_map(|table| {
-            headings
-                .iter()
-                .filter_map(|heading| table.get(*heading)?.as_table())
-        })
+        .flat_map(|table| headings.iter().filter_map(|heading| table.get(*heading)?.as_table()))
         .flatten()
-        .map(|(name, value)| {
-            value
-                .get("package")
-                .and_then(Value::as_str)
-                .unwrap_or(name)
-                .to_owned()
-        })
+        .map(|(name, value)| value.get("package").and_then(Value::as_str).unwrap_or(name).to_owned())
         .collect()
 }
 
@@ -76,17 +42,11 @@ fn dependencies(manifest: &Table, headings: &[&str]) -> BTreeSet<String> {
 pub fn arrows(files: &[Source]) -> Vec<String> {
     let mut complaints = Vec::new();
     for (folder, manifest) in manifests(files) {
-        let Some((_, _, allowed)) = ARROWS.into_iter().find(|(known, _, _)| *known == folder)
-        else {
-            complaints.push(format!(
-                "{folder}/Cargo.toml is a crate the tidy rules do not know"
-            ));
+        let Some((_, _, allowed)) = ARROWS.into_iter().find(|(known, _, _)| *known == folder) else {
+            complaints.push(format!("{folder}/Cargo.toml is a crate the tidy rules do not know"));
             continue;
         };
-        let used = dependencies(
-            &manifest,
-            &["dependencies", "dev-dependencies", "build-dependencies"],
-        );
+        let used = dependencies(&manifest, &["dependencies", "dev-dependencies", "build-dependencies"]);
         for (_, ours, _) in ARROWS {
             if used.contains(ours) && allowed.is_some_and(|allowed| !allowed.contains(&ours)) {
                 complaints.push(format!("{folder} must not use {ours}"));
@@ -94,10 +54,7 @@ pub fn arrows(files: &[Source]) -> Vec<String> {
         }
     }
     for (folder, _, _) in ARROWS {
-        if !files
-            .iter()
-            .any(|file| file.path == format!("{folder}/Cargo.toml"))
-        {
+        if !files.iter().any(|file| file.path == format!("{folder}/Cargo.toml")) {
             complaints.push(format!("{folder}/Cargo.toml is gone"));
         }
     }
@@ -123,11 +80,7 @@ pub fn lints(files: &[Source]) -> Vec<String> {
     manifests(files)
         .into_iter()
         .filter(|(_, manifest)| {
-            manifest
-                .get("lints")
-                .and_then(|lints| lints.get("workspace"))
-                .and_then(Value::as_bool)
-                != Some(true)
+            manifest.get("lints").and_then(|lints| lints.get("workspace")).and_then(Value::as_bool) != Some(true)
         })
         .map(|(folder, _)| format!("{folder}/Cargo.toml does not say `[lints] workspace = true`"))
         .collect()
@@ -142,10 +95,7 @@ mod tests {
         ARROWS
             .into_iter()
             .map(|(known, _, _)| {
-                Source::new(
-                    &format!("{known}/Cargo.toml"),
-                    if known == folder { manifest } else { "" },
-                )
+                Source::new(&format!("{known}/Cargo.toml"), if known == folder { manifest } else { "" })
             })
             .collect()
     }
@@ -153,32 +103,16 @@ mod tests {
     #[test]
     fn arrows_have_a_direction() {
         for (folder, manifest, expected) in [
-            (
-                "gate-agent",
-                "[dependencies]\ngate-core.workspace = true\nhardware.workspace = true",
-                None,
-            ),
-            (
-                "tests",
-                "[dependencies]\ngate-agent.workspace = true\ncloud-sync.workspace = true",
-                None,
-            ),
+            ("gate-agent", "[dependencies]\ngate-core.workspace = true\nhardware.workspace = true", None),
+            ("tests", "[dependencies]\ngate-agent.workspace = true\ncloud-sync.workspace = true", None),
             ("gate-core", "[dependencies]\nserde = \"1\"", None),
             (
                 "gate-core",
                 "[dependencies]\nhardware = { path = \"../hardware\" }",
                 Some("gate-core must not use hardware"),
             ),
-            (
-                "hardware",
-                "[dev-dependencies]\ngate-core.workspace = true",
-                Some("hardware must not use gate-core"),
-            ),
-            (
-                "cloud-sync",
-                "[build-dependencies]\nhardware.workspace = true",
-                Some("cloud-sync must not use hardware"),
-            ),
+            ("hardware", "[dev-dependencies]\ngate-core.workspace = true", Some("hardware must not use gate-core")),
+            ("cloud-sync", "[build-dependencies]\nhardware.workspace = true", Some("cloud-sync must not use hardware")),
             (
                 "cloud-sync",
                 "[dependencies]\nbrain = { package = \"gate-agent\" }",
@@ -191,11 +125,7 @@ mod tests {
             ),
         ] {
             let expected: Vec<&str> = expected.into_iter().collect();
-            assert_eq!(
-                arrows(&house(folder, manifest)),
-                expected,
-                "{folder}: {manifest}"
-            );
+            assert_eq!(arrows(&house(folder, manifest)), expected, "{folder}: {manifest}");
         }
     }
 
@@ -203,37 +133,20 @@ mod tests {
     fn unknown_and_missing_crates_are_named() {
         let mut files = house("tests", "");
         files.push(Source::new("extra/Cargo.toml", ""));
-        assert_eq!(
-            arrows(&files),
-            ["extra/Cargo.toml is a crate the tidy rules do not know"]
-        );
+        assert_eq!(arrows(&files), ["extra/Cargo.toml is a crate the tidy rules do not know"]);
         assert_eq!(arrows(&files[1..6]), ["gate-core/Cargo.toml is gone"]);
     }
 
     #[test]
     fn packages_asked_for_count_only_in_the_product() {
-        let all: String = ASKED_FOR
-            .map(|package| format!("{package}.workspace = true\n"))
-            .concat();
+        let all: String = ASKED_FOR.map(|package| format!("{package}.workspace = true\n")).concat();
         for (folder, manifest, missing) in [
             ("hardware", format!("[dependencies]\n{all}"), 0),
-            (
-                "hardware",
-                format!("[dependencies]\n{}", all.replace("rqrr", "other")),
-                1,
-            ),
-            (
-                "hardware",
-                format!("[dev-dependencies]\n{all}"),
-                ASKED_FOR.len(),
-            ),
+            ("hardware", format!("[dependencies]\n{}", all.replace("rqrr", "other")), 1),
+            ("hardware", format!("[dev-dependencies]\n{all}"), ASKED_FOR.len()),
             ("tests", format!("[dependencies]\n{all}"), ASKED_FOR.len()),
         ] {
-            assert_eq!(
-                asked_for(&house(folder, &manifest)).len(),
-                missing,
-                "{folder}: {manifest}"
-            );
+            assert_eq!(asked_for(&house(folder, &manifest)).len(), missing, "{folder}: {manifest}");
         }
     }
 
@@ -245,11 +158,7 @@ mod tests {
             ("[lints]\nworkspace = false", 1),
             ("[package]\nname = \"a\"", 1),
         ] {
-            assert_eq!(
-                lints(&[Source::new("a/Cargo.toml", manifest)]).len(),
-                complaints,
-                "{manifest}"
-            );
+            assert_eq!(lints(&[Source::new("a/Cargo.toml", manifest)]).len(), complaints, "{manifest}");
         }
     }
 }

@@ -36,12 +36,7 @@ pub fn named(files: &[Source]) -> Vec<String> {
             let found = hosts(line)
                 .find(|host| is_telling(host))
                 .map(str::to_owned)
-                .or_else(|| {
-                    whole
-                        .iter()
-                        .find(|host| line.contains(host.as_str()))
-                        .cloned()
-                })
+                .or_else(|| whole.iter().find(|host| line.contains(host.as_str())).cloned())
                 .or_else(|| setting(&file.path, line).then(|| line.trim().to_owned()));
             if let Some(found) = found {
                 complaints.push(format!("{}:{} names {found}", file.path, index + 1));
@@ -55,16 +50,14 @@ pub fn named(files: &[Source]) -> Vec<String> {
 fn hosts(line: &str) -> impl Iterator<Item = &str> {
     ["http://", "https://"].into_iter().flat_map(move |scheme| {
         line.split(scheme).skip(1).map(|rest| {
-            let end = rest
-                .find(|letter: char| !(letter.is_ascii_alphanumeric() || ".-_@".contains(letter)));
+            let end = rest.find(|letter: char| !(letter.is_ascii_alphanumeric() || ".-_@".contains(letter)));
             &rest[..end.unwrap_or(rest.len())]
         })
     })
 }
 
 fn is_telling(host: &str) -> bool {
-    host.split(['.', '-', '@', '_'])
-        .any(|part| TELLING.contains(&part))
+    host.split(['.', '-', '@', '_']).any(|part| TELLING.contains(&part))
 }
 
 /// A line of a package tool's configuration that chooses where packages come from.
@@ -73,12 +66,7 @@ fn setting(path: &str, line: &str) -> bool {
     let key = line.split('=').next().unwrap_or("").trim();
     match name {
         ".npmrc" => key == "registry" || key.ends_with(":registry"),
-        "config.toml" => {
-            path.contains(".cargo/")
-                && ["[source", "[registr"]
-                    .iter()
-                    .any(|table| key.starts_with(table))
-        }
+        "config.toml" => path.contains(".cargo/") && ["[source", "[registr"].iter().any(|table| key.starts_with(table)),
         _ => false,
     }
 }
@@ -95,39 +83,19 @@ mod tests {
             ("a.md", telling("npm-mirror"), 1),
             ("a.md", telling("user@nexus"), 1),
             ("a.md", telling("docs"), 0),
-            (
-                "a.md",
-                "the registry of gates, the mirror of a car".to_owned(),
-                0,
-            ),
+            ("a.md", "the registry of gates, the mirror of a car".to_owned(), 0),
             ("a.md", format!("see {}", WHOLE[0].join(".")), 1),
             ("a.md", format!("deb {}/debian", WHOLE[2].join(".")), 1),
-            (
-                "Cargo.lock",
-                "source = \"registry+https://github.com/rust-lang/crates.io-index\"".to_owned(),
-                0,
-            ),
+            ("Cargo.lock", "source = \"registry+https://github.com/rust-lang/crates.io-index\"".to_owned(), 0),
             ("web/.npmrc", "registry=http://10.0.0.1/".to_owned(), 1),
-            (
-                "web/.npmrc",
-                "@ours:registry=http://10.0.0.1/".to_owned(),
-                1,
-            ),
-            (
-                "web/.npmrc",
-                "omit-lockfile-registry-resolved=true".to_owned(),
-                0,
-            ),
+            ("web/.npmrc", "@ours:registry=http://10.0.0.1/".to_owned(), 1),
+            ("web/.npmrc", "omit-lockfile-registry-resolved=true".to_owned(), 0),
             (".cargo/config.toml", "[source.near]".to_owned(), 1),
             (".cargo/config.toml", "[registries.near]".to_owned(), 1),
             (".cargo/config.toml", "[alias]".to_owned(), 0),
             ("config.toml", "[source.near]".to_owned(), 0),
         ] {
-            assert_eq!(
-                named(&[Source::new(path, &line)]).len(),
-                complaints,
-                "{path}: {line}"
-            );
+            assert_eq!(named(&[Source::new(path, &line)]).len(), complaints, "{path}: {line}");
         }
     }
 }

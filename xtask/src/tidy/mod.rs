@@ -28,18 +28,12 @@ pub struct Source {
 impl Source {
     /// For tables.
     fn new(path: &str, text: &str) -> Self {
-        Self {
-            path: path.to_owned(),
-            text: text.to_owned(),
-        }
+        Self { path: path.to_owned(), text: text.to_owned() }
     }
 
     /// What follows the last dot of the name.
     fn extension(&self) -> &str {
-        Path::new(&self.path)
-            .extension()
-            .and_then(|extension| extension.to_str())
-            .unwrap_or("")
+        Path::new(&self.path).extension().and_then(|extension| extension.to_str()).unwrap_or("")
     }
 
     /// Lines, counted from 1, without those that are only a comment.
@@ -56,35 +50,19 @@ impl Source {
 fn files(workspace: &Workspace) -> Vec<Source> {
     let output = workspace
         .command("git")
-        .args([
-            "ls-files",
-            "-z",
-            "--cached",
-            "--others",
-            "--exclude-standard",
-        ])
+        .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
         .output()
         .expect("the tidy rules look at what git knows: git is needed");
-    assert!(
-        output.status.success(),
-        "git ls-files: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let mut paths: Vec<&str> = std::str::from_utf8(&output.stdout)
-        .unwrap()
-        .split('\0')
-        .filter(|path| !path.is_empty())
-        .collect();
+    assert!(output.status.success(), "git ls-files: {}", String::from_utf8_lossy(&output.stderr));
+    let mut paths: Vec<&str> =
+        std::str::from_utf8(&output.stdout).unwrap().split('\0').filter(|path| !path.is_empty()).collect();
     paths.sort_unstable();
     paths.dedup();
     paths
         .into_iter()
         // A picture is no text; a file that is deleted but not yet staged is not there.
         .filter_map(|path| {
-            Some(Source {
-                text: std::fs::read_to_string(workspace.path(path)).ok()?,
-                path: path.to_owned(),
-            })
+            Some(Source { text: std::fs::read_to_string(workspace.path(path)).ok()?, path: path.to_owned() })
         })
         .collect()
 }
@@ -93,10 +71,7 @@ fn files(workspace: &Workspace) -> Vec<Source> {
 fn the_house_is_tidy() {
     let workspace = Workspace::find().unwrap();
     let files = files(&workspace);
-    assert!(
-        files.iter().any(|file| file.path == "Cargo.toml"),
-        "the root Cargo.toml is not among the files"
-    );
+    assert!(files.iter().any(|file| file.path == "Cargo.toml"), "the root Cargo.toml is not among the files");
     let rules: [(&str, Rule); 11] = [
         ("arrows point one way", crates::arrows),
         ("the owner's packages are used", crates::asked_for),
@@ -112,21 +87,9 @@ fn the_house_is_tidy() {
     ];
     let complaints: Vec<String> = rules
         .into_iter()
-        .flat_map(|(rule, check)| {
-            check(&files)
-                .into_iter()
-                .map(move |complaint| format!("{rule}: {complaint}"))
-        })
+        .flat_map(|(rule, check)| check(&files).into_iter().map(move |complaint| format!("{rule}: {complaint}")))
         .collect();
     assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
     let run = workspace.path(".ci/run");
-    assert!(
-        Command::new("test")
-            .arg("-x")
-            .arg(run)
-            .status()
-            .unwrap()
-            .success(),
-        ".ci/run is not executable"
-    );
+    assert!(Command::new("test").arg("-x").arg(run).status().unwrap().success(), ".ci/run is not executable");
 }

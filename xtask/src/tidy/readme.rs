@@ -19,17 +19,10 @@ pub fn commands(files: &[Source]) -> Vec<String> {
         .map(|command| format!("README.md does not say `{command}`"))
         .collect();
     let is_read = |file: &&Source| file.path == "README.md" || file.path.starts_with("docs/");
-    for file in files
-        .iter()
-        .filter(|file| file.extension() == "md")
-        .filter(is_read)
-    {
+    for file in files.iter().filter(|file| file.extension() == "md").filter(is_read) {
         for command in spelled(&file.text) {
             if Cli::try_parse_from(words(command)).is_err() {
-                complaints.push(format!(
-                    "{} says `{command}`, which does not exist",
-                    file.path
-                ));
+                complaints.push(format!("{} says `{command}`, which does not exist", file.path));
             }
         }
     }
@@ -42,31 +35,16 @@ pub fn ci(files: &[Source]) -> Vec<String> {
         return vec!["there is no .ci/run".to_owned()];
     };
     let called: Vec<&str> = spelled(&run.text).collect();
-    if called == ["cargo xtask test"] {
-        Vec::new()
-    } else {
-        vec![format!(".ci/run calls {called:?}")]
-    }
+    if called == ["cargo xtask test"] { Vec::new() } else { vec![format!(".ci/run calls {called:?}")] }
 }
 
 /// Every complete command in code: the rest of a code span, or of a line that starts with it.
 fn spelled(text: &str) -> impl Iterator<Item = &str> {
     text.lines().flat_map(|line| {
-        let own = line
-            .trim_start()
-            .trim_start_matches("$ ")
-            .trim_start_matches("exec ");
-        let own = own
-            .starts_with("cargo xtask ")
-            .then(|| own.split('#').next().unwrap_or(own).trim());
-        let spans = line
-            .split('`')
-            .skip(1)
-            .step_by(2)
-            .filter(|span| span.starts_with("cargo xtask "));
-        own.into_iter()
-            .chain(spans)
-            .filter(|command| *command != "cargo xtask …")
+        let own = line.trim_start().trim_start_matches("$ ").trim_start_matches("exec ");
+        let own = own.starts_with("cargo xtask ").then(|| own.split('#').next().unwrap_or(own).trim());
+        let spans = line.split('`').skip(1).step_by(2).filter(|span| span.starts_with("cargo xtask "));
+        own.into_iter().chain(spans).filter(|command| *command != "cargo xtask …")
     })
 }
 
@@ -78,13 +56,7 @@ fn words(command: &str) -> Vec<String> {
             typed
                 .split_whitespace()
                 .filter(|word| *word != "…")
-                .map(|word| {
-                    word.trim_matches(['[', ']'])
-                        .split('|')
-                        .next()
-                        .unwrap_or(word)
-                        .to_owned()
-                }),
+                .map(|word| word.trim_matches(['[', ']']).split('|').next().unwrap_or(word).to_owned()),
         )
         .collect()
 }
@@ -98,21 +70,14 @@ mod tests {
         let both = "```sh\ncargo xtask demo   # the story\n$ cargo xtask test\n```\n";
         for (text, complaints) in [
             (both.to_owned(), 0),
-            (
-                "Try `cargo xtask demo --once`, then `cargo xtask test [--fast]`.".to_owned(),
-                0,
-            ),
+            ("Try `cargo xtask demo --once`, then `cargo xtask test [--fast]`.".to_owned(), 0),
             (format!("{both}`cargo xtask bench read|decide`"), 0),
             ("cargo xtask demo".to_owned(), 1),
             (format!("{both}cargo xtask dance"), 1),
             (format!("{both}`cargo xtask test --slow`"), 1),
             (String::new(), 2),
         ] {
-            assert_eq!(
-                commands(&[Source::new("README.md", &text)]).len(),
-                complaints,
-                "{text}"
-            );
+            assert_eq!(commands(&[Source::new("README.md", &text)]).len(), complaints, "{text}");
         }
         assert_eq!(commands(&[]), ["there is no README.md"]);
     }
@@ -121,28 +86,18 @@ mod tests {
     fn documents_name_commands_that_exist() {
         let readme = Source::new("README.md", "`cargo xtask demo` `cargo xtask test`");
         let document = Source::new("docs/OPERATING.md", "Run `cargo xtask dance`.");
-        assert_eq!(
-            commands(&[readme, document]),
-            ["docs/OPERATING.md says `cargo xtask dance`, which does not exist"]
-        );
+        assert_eq!(commands(&[readme, document]), ["docs/OPERATING.md says `cargo xtask dance`, which does not exist"]);
     }
 
     #[test]
     fn ci_runs_one_command() {
         for (text, complaints) in [
-            (
-                "#!/usr/bin/env bash\nset -euo pipefail\nexec cargo xtask test\n",
-                0,
-            ),
+            ("#!/usr/bin/env bash\nset -euo pipefail\nexec cargo xtask test\n", 0),
             ("cargo xtask test --fast", 1),
             ("cargo xtask check\ncargo xtask test", 1),
             ("true", 1),
         ] {
-            assert_eq!(
-                ci(&[Source::new(".ci/run", text)]).len(),
-                complaints,
-                "{text}"
-            );
+            assert_eq!(ci(&[Source::new(".ci/run", text)]).len(), complaints, "{text}");
         }
     }
 }

@@ -6,17 +6,7 @@ use super::Source;
 const LONGEST: usize = 600;
 
 /// Words that say nothing about what a module is.
-const VAGUE: [&str; 9] = [
-    "util",
-    "utils",
-    "utilities",
-    "manager",
-    "managers",
-    "helper",
-    "helpers",
-    "common",
-    "misc",
-];
+const VAGUE: [&str; 9] = ["util", "utils", "utilities", "manager", "managers", "helper", "helpers", "common", "misc"];
 
 /// Written in two parts, so that this file does not contain them.
 const UNFINISHED: [&str; 2] = [concat!("to", "do!"), concat!("unimpl", "emented!")];
@@ -26,17 +16,10 @@ pub fn too_long(files: &[Source]) -> Vec<String> {
     files
         .iter()
         .filter(|file| matches!(file.extension(), "rs" | "ts" | "svelte" | "mjs"))
-        .filter(|file| {
-            !file
-                .text
-                .lines()
-                .take(3)
-                .any(|line| line.contains("@generated"))
-        })
+        .filter(|file| !file.text.lines().take(3).any(|line| line.contains("@generated")))
         .filter_map(|file| {
             let lines = file.text.lines().count();
-            (lines > LONGEST)
-                .then(|| format!("{} has {lines} lines, more than {LONGEST}", file.path))
+            (lines > LONGEST).then(|| format!("{} has {lines} lines, more than {LONGEST}", file.path))
         })
         .collect()
 }
@@ -57,22 +40,13 @@ pub fn unfinished(files: &[Source]) -> Vec<String> {
 /// Modules and folders with a name that would fit anywhere.
 pub fn vague_names(files: &[Source]) -> Vec<String> {
     let mut complaints = Vec::new();
-    for file in files
-        .iter()
-        .filter(|file| matches!(file.extension(), "rs" | "ts" | "svelte" | "mjs"))
-    {
+    for file in files.iter().filter(|file| matches!(file.extension(), "rs" | "ts" | "svelte" | "mjs")) {
         complaints.extend(vague(&file.path).map(|word| format!("{} is named {word}", file.path)));
         if file.extension() == "rs" {
             for (number, line) in file.code_lines() {
-                let module = line
-                    .trim_start()
-                    .trim_start_matches("pub ")
-                    .strip_prefix("mod ");
-                complaints.extend(
-                    module
-                        .and_then(vague)
-                        .map(|word| format!("{}:{number} names a module {word}", file.path)),
-                );
+                let module = line.trim_start().trim_start_matches("pub ").strip_prefix("mod ");
+                complaints
+                    .extend(module.and_then(vague).map(|word| format!("{}:{number} names a module {word}", file.path)));
             }
         }
     }
@@ -81,11 +55,7 @@ pub fn vague_names(files: &[Source]) -> Vec<String> {
 
 fn vague(name: &str) -> Option<&'static str> {
     name.split(|letter: char| !letter.is_ascii_alphanumeric())
-        .find_map(|part| {
-            VAGUE
-                .into_iter()
-                .find(|word| part.eq_ignore_ascii_case(word))
-        })
+        .find_map(|part| VAGUE.into_iter().find(|word| part.eq_ignore_ascii_case(word)))
 }
 
 /// Rust files that do not open with a paragraph on why they exist.
@@ -94,11 +64,7 @@ pub fn purpose(files: &[Source]) -> Vec<String> {
         .iter()
         .filter(|file| file.extension() == "rs" && file.path.split('/').nth(1) == Some("src"))
         .filter(|file| {
-            let first = file
-                .text
-                .lines()
-                .next()
-                .and_then(|line| line.strip_prefix("//!"));
+            let first = file.text.lines().next().and_then(|line| line.strip_prefix("//!"));
             first.is_none_or(|said| said.trim().is_empty())
         })
         .map(|file| format!("{} does not start with `//!` and why it exists", file.path))
@@ -116,7 +82,10 @@ pub fn prints(files: &[Source]) -> Vec<String> {
         for (number, line) in file.code_lines() {
             is_printer |= line.contains("clippy::print_stdout");
             if !is_printer && (calls(line, "println!") || calls(line, "print!")) {
-                complaints.push(format!("{}:{number} prints, but no `#[expect(clippy::print_stdout, …)]` above says why", file.path));
+                complaints.push(format!(
+                    "{}:{number} prints, but no `#[expect(clippy::print_stdout, …)]` above says why",
+                    file.path
+                ));
             }
         }
     }
@@ -125,9 +94,8 @@ pub fn prints(files: &[Source]) -> Vec<String> {
 
 /// Whether the line calls the macro itself, not one whose name ends like it.
 fn calls(line: &str, call: &str) -> bool {
-    line.match_indices(call).any(|(at, _)| {
-        !line[..at].ends_with(|letter: char| letter.is_ascii_alphanumeric() || letter == '_')
-    })
+    line.match_indices(call)
+        .any(|(at, _)| !line[..at].ends_with(|letter: char| letter.is_ascii_alphanumeric() || letter == '_'))
 }
 
 #[cfg(test)]
@@ -145,11 +113,7 @@ mod tests {
             ("a/src/b.rs", format!("// @generated\n{long}"), 0),
             ("Cargo.lock", long, 0),
         ] {
-            assert_eq!(
-                too_long(&[Source::new(path, &text)]).len(),
-                complaints,
-                "{path}"
-            );
+            assert_eq!(too_long(&[Source::new(path, &text)]).len(), complaints, "{path}");
         }
     }
 
@@ -161,11 +125,7 @@ mod tests {
             (format!("// no {} here", UNFINISHED[0]), 0),
             ("let todo = 1;".to_owned(), 0),
         ] {
-            assert_eq!(
-                unfinished(&[Source::new("a/src/b.rs", &line)]).len(),
-                complaints,
-                "{line}"
-            );
+            assert_eq!(unfinished(&[Source::new("a/src/b.rs", &line)]).len(), complaints, "{line}");
         }
     }
 
@@ -183,11 +143,7 @@ mod tests {
             ("a/src/commons.rs", "", 0),
             ("docs/common.md", "", 0),
         ] {
-            assert_eq!(
-                vague_names(&[Source::new(path, text)]).len(),
-                complaints,
-                "{path}: {text}"
-            );
+            assert_eq!(vague_names(&[Source::new(path, text)]).len(), complaints, "{path}: {text}");
         }
     }
 
@@ -200,18 +156,13 @@ mod tests {
             ("a/src/b.rs", "", 1),
             ("a/build.rs", "fn main() {}", 0),
         ] {
-            assert_eq!(
-                purpose(&[Source::new(path, text)]).len(),
-                complaints,
-                "{path}: {text}"
-            );
+            assert_eq!(purpose(&[Source::new(path, text)]).len(), complaints, "{path}: {text}");
         }
     }
 
     #[test]
     fn printing_is_for_printers() {
-        let printer =
-            "#[expect(clippy::print_stdout, reason = \"prints\")]\nfn show() { println!(); }";
+        let printer = "#[expect(clippy::print_stdout, reason = \"prints\")]\nfn show() { println!(); }";
         for (path, text, complaints) in [
             ("a/src/b.rs", "println!(\"x\");", 1),
             ("a/src/b.rs", "print!(\"x\");", 1),
@@ -221,11 +172,7 @@ mod tests {
             ("xtask/src/b.rs", "println!(\"x\");", 0),
             ("tests/src/b.rs", "println!(\"x\");", 0),
         ] {
-            assert_eq!(
-                prints(&[Source::new(path, text)]).len(),
-                complaints,
-                "{path}: {text}"
-            );
+            assert_eq!(prints(&[Source::new(path, text)]).len(), complaints, "{path}: {text}");
         }
     }
 }

@@ -344,3 +344,5 @@ CREATE TABLE audit (
     at_ms BIGINT NOT NULL,
     PRIMARY KEY (venue_id, audit_id)
 );
+CREATE TRIGGER audit_keep BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'what was done is never deleted'); END;
+CREATE TRIGGER audit_stay BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'what was done is never changed'); END;

@@ -1,11 +1,11 @@
-//! The scripts.
+//! Scripts about codes, records, pulses, staff, parts and exits.
 
 use super::Do::*;
 use super::*;
 use PulseResult::{Done, Refused, Started, Unknown};
 
 /// From the first frame to the green lamp: what most scripts begin with. Ends with the gate shown open at 900 ms.
-fn admitted(of: char) -> Vec<(u64, Do, &'static [&'static str])> {
+pub(super) fn admitted(of: char) -> Vec<(u64, Do, &'static [&'static str])> {
     let judge: &[&str] = match of {
         'A' => &["judge A", "show wait yellow p0"],
         _ => &["judge B", "show wait yellow p0"],
@@ -19,7 +19,7 @@ fn admitted(of: char) -> Vec<(u64, Do, &'static [&'static str])> {
     ]
 }
 
-fn then(
+pub(super) fn then(
     mut before: Vec<(u64, Do, &'static [&'static str])>,
     after: &[(u64, Do, &'static [&'static str])],
 ) -> Vec<(u64, Do, &'static [&'static str])> {
@@ -499,152 +499,6 @@ fn the_exit_button() {
         ],
     );
     check("an entrance has none", entrance_setup(), &[(0, button(), &["show idle red p0"])]);
-}
-
-#[test]
-fn presence_must_be_there_before_a_code_counts() {
-    let setup = LaneSetup { barrier: false, ..watched_setup() };
-    let mut rig = Rig::new(setup);
-    assert_eq!(rig.lane.readiness(), Readiness::NoVehicle);
-    rig.handle(0, Sensor(Input::Presence, true));
-    assert_eq!(rig.lane.readiness(), Readiness::Ready);
-    check(
-        "drives up with the code held out",
-        setup,
-        &[
-            (0, See("A"), &["judge A", "show wait yellow p0"]),
-            (10, Refuses('A', Reason::NoVehicle), &["record refused no_vehicle #0", "show deny red no_vehicle p1"]),
-            (1000, See("A"), &[]),
-            (1500, Sensor(Input::Presence, true), &[]),
-            (2100, See("A"), &["judge A", "show wait yellow p1"]),
-        ],
-    );
-}
-
-/// A watched lane with a car at it, admitted and open.
-fn car_at_open_barrier() -> Vec<(u64, Do, &'static [&'static str])> {
-    vec![
-        (0, Sensor(Input::Presence, true), &["show idle red p0"]),
-        (10, See("A"), &["judge A", "show wait yellow p0"]),
-        (20, Admits('A'), &["record authorised #0", "show wait yellow p1"]),
-        (30, Stored(0), &["open 0 800ms", "show admit green p1"]),
-        (900, Pulse(0, Done), &["record opened 0 #1"]),
-        (1500, Sensor(Input::BarrierOpen, true), &[]),
-    ]
-}
-
-#[test]
-fn a_watched_lane_tells_passing_from_turning_back() {
-    let through = then(
-        car_at_open_barrier(),
-        &[
-            (30_000, Wake, &[]),
-            // No other code while the car is under the barrier.
-            (30_500, See("B"), &[]),
-            (31_000, Sensor(Input::Presence, false), &["record passed Some(0) #2"]),
-            (33_000, Sensor(Input::BarrierOpen, false), &[]),
-            (34_000, Wake, &["show idle red p1"]),
-        ],
-    );
-    check("passes", watched_setup(), &through);
-    let back = then(
-        car_at_open_barrier(),
-        &[
-            (8000, Sensor(Input::BarrierOpen, false), &[]),
-            (9000, Sensor(Input::Presence, false), &["record annulled 0 #2", "show idle red p1"]),
-            // The pass is free again, and is judged again.
-            (9100, See("A"), &["judge A", "show wait yellow p1"]),
-        ],
-    );
-    check("turns back", watched_setup(), &back);
-    let during_pulse = vec![
-        (0, Sensor(Input::Presence, true), &["show idle red p0"] as &[&str]),
-        (10, See("A"), &["judge A", "show wait yellow p0"]),
-        (20, Admits('A'), &["record authorised #0", "show wait yellow p1"]),
-        (30, Stored(0), &["open 0 800ms", "show admit green p1"]),
-        (200, Sensor(Input::BarrierOpen, true), &[]),
-        (600, Sensor(Input::Presence, false), &["record passed Some(0) #1"]),
-        (800, Sensor(Input::BarrierOpen, false), &[]),
-        // A passage that was seen before the pulse ended must not be annulled after it.
-        (900, Pulse(0, Done), &["record opened 0 #2"]),
-        (3900, Wake, &["show idle red p1"]),
-    ];
-    check("passes during the pulse", watched_setup(), &during_pulse);
-    let never = vec![
-        (0, Sensor(Input::Presence, true), &["show idle red p0"] as &[&str]),
-        (10, See("A"), &["judge A", "show wait yellow p0"]),
-        (20, Admits('A'), &["record authorised #0", "show wait yellow p1"]),
-        (30, Stored(0), &["open 0 800ms", "show admit green p1"]),
-        (900, Pulse(0, Done), &["record opened 0 #1"]),
-        (8899, Wake, &[]),
-        (8900, Wake, &["record annulled 0 #2", "record health GateIo false #3", "show fault fault lane_fault p1"]),
-    ];
-    check("the barrier never opens", watched_setup(), &never);
-    let stuck = then(
-        car_at_open_barrier(),
-        &[
-            (120_899, Wake, &[]),
-            (120_900, Wake, &["show idle red p1"]),
-            (121_000, Sensor(Input::BarrierOpen, false), &[]),
-        ],
-    );
-    check("the barrier stays open: the use counts", watched_setup(), &stuck);
-    let script = then(
-        admitted('A'),
-        &[(910, Sensor(Input::BarrierOpen, true), &[]), (920, Sensor(Input::BarrierOpen, false), &[])],
-    );
-    check("only a lane with both inputs annuls", LaneSetup { barrier: true, ..entrance_setup() }, &script);
-}
-
-#[test]
-fn refusals_are_counted_by_the_minute() {
-    let mut rig = Rig::new(entrance_setup());
-    let mut present = |ms: u64, name: &'static str, reason: Reason| {
-        let mut effects = rig.handle(ms, See(name));
-        effects.extend(rig.handle(ms + 5, Refuses(name.chars().next().unwrap(), reason)));
-        effects.retain(|effect| effect.starts_with("record"));
-        effects
-    };
-    let nothing = [""; 0];
-    assert_eq!(present(1_000, "A", Reason::AlreadyUsed), ["record refused already_used #0"]);
-    assert_eq!(present(11_000, "A", Reason::AlreadyUsed), nothing);
-    assert_eq!(present(21_000, "A", Reason::AlreadyUsed), nothing);
-    assert_eq!(present(24_000, "A", Reason::LotFull), ["record refused lot_full #1"], "another reason");
-    assert_eq!(present(27_000, "B", Reason::AlreadyUsed), ["record refused already_used #2"], "another pass");
-    assert_eq!(present(30_000, "C", Reason::NotAPass), ["record noise not_a_pass #3"]);
-    assert_eq!(present(33_000, "D", Reason::NotAPass), nothing, "all noise of one kind together");
-    assert_eq!(present(36_000, "D", Reason::Malformed), ["record noise malformed #4"]);
-    for record in 0..4 {
-        rig.handle(36_100, Stored(record));
-    }
-    assert_eq!(rig.lane.next_wake(), Some(37_000_000), "the code leaves the view");
-    assert_eq!(rig.handle(59_999, Wake), ["show idle red p8"]);
-    assert_eq!(rig.lane.next_wake(), Some(60_000_000), "the minute is over");
-    let mut over = rig.handle(60_000, Wake);
-    over.sort();
-    // Record 4 was alone, so there is nothing to add.
-    assert_eq!(over, ["record repeated 0 x2 #6", "record repeated 3 x1 #5"]);
-    assert_eq!(rig.lane.next_wake(), None);
-}
-
-#[test]
-fn a_count_is_not_lost_when_its_first_record_is_late_or_fails() {
-    let mut rig = Rig::new(entrance_setup());
-    let present = |ms: u64, rig: &mut Rig| {
-        let mut effects = rig.handle(ms, See("A"));
-        effects.extend(rig.handle(ms + 5, Refuses('A', Reason::Expired)));
-        effects.retain(|effect| effect.starts_with("record"));
-        effects
-    };
-    assert_eq!(present(50_000, &mut rig), ["record refused expired #0"]);
-    assert_eq!(present(55_000, &mut rig), [""; 0]);
-    assert_eq!(rig.handle(60_000, Wake), ["show idle red p2"].map(String::from), "record 0 has no event yet");
-    assert_eq!(present(61_000, &mut rig), ["record refused expired #1"], "a new minute");
-    assert_eq!(rig.handle(62_000, Stored(0)), ["record repeated 0 x1 #2"]);
-    // A record that fails: the next presentation is written although the minute is the same.
-    rig.handle(62_100, NotStored(1));
-    rig.handle(62_200, Works(Part::Storage));
-    assert_eq!(present(66_000, &mut rig), ["record refused expired #5"]);
 }
 
 #[test]

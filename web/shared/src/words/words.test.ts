@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { common } from './common.ts';
+import { common } from './everywhere.ts';
 import { office, type OfficeWords } from './office.ts';
 import { screen } from './screen.ts';
 import { preferred, speaker, type Catalogue, type Plural } from './words.ts';
