@@ -1,3 +1,5 @@
+//! What the cascade promises: never a wrong text, never a panic, no stage after the deadline.
+
 use super::*;
 use crate::compose::{Chance, Scene, code, compose, random_pass_text};
 

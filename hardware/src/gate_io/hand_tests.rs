@@ -1,3 +1,5 @@
+//! What the hand promises, as tables and over random command sequences.
+
 use proptest::prelude::*;
 
 use super::super::past::REMEMBERED;
