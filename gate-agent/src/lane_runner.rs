@@ -82,8 +82,8 @@ struct Runner {
     judge: Judge,
     /// The texts of the codes in the newest frame.
     texts: HashMap<Hash, String>,
-    /// When the newest frame with a code was complete, monotonic microseconds.
-    frame_us: u64,
+    /// The stamps of the newest code so far.
+    times: OpeningTimes,
     fullness: Fullness,
     status: Option<ReplicaStatus>,
     status_wanted: bool,
@@ -138,7 +138,7 @@ impl Runner {
             time,
             judge: Judge::default(),
             texts: HashMap::new(),
-            frame_us: 0,
+            times: OpeningTimes::default(),
             fullness: Fullness::Open,
             status: None,
             status_wanted: true,
@@ -219,6 +219,7 @@ impl Runner {
             *generations = status.zones.iter().map(|zone| zone.generation).collect();
         }
         let (lane, news) = (self.gate.as_ref().map(|gate| gate.lane), self.news.clone());
+        self.times.decided_us = crate::clock::mono_us();
         self.parts.storage.urgent(move |replica| {
             let told = match replica.record(lane, now, body) {
                 Ok(sealed) => StorageNews::Stored(ticket, sealed.event.id),
@@ -239,7 +240,7 @@ impl Runner {
 
     fn open(&mut self, key: PulseKey, ms: u32) -> Option<LaneEvent> {
         let asked = self.parts.gate_io.pulse(&pulse_name(key), ms);
-        let opening = OpeningTimes { frame_us: self.frame_us, command_us: crate::clock::mono_us() };
+        let opening = OpeningTimes { command_us: crate::clock::mono_us(), ..self.times };
         tracing::info!(
             frame_to_relay_us = opening.command_us.saturating_sub(opening.frame_us),
             "the relay is asked to open"
@@ -268,7 +269,8 @@ impl Runner {
         match event {
             ReaderEvent::Seen { captured_mono_us, decode_us, texts, .. } => {
                 if !texts.is_empty() {
-                    self.frame_us = captured_mono_us;
+                    self.times.frame_us = captured_mono_us;
+                    self.times.read_us = crate::clock::mono_us();
                     tracing::debug!(decode_us, "a code was read");
                 }
                 let mut codes = Vec::with_capacity(texts.len());

@@ -51,7 +51,7 @@ async fn fire_opens_without_the_brain() -> anyhow::Result<()> {
 async fn the_touchscreen_answers_this_machine_only() -> anyhow::Result<()> {
     let mut alone = Alone::build("screen")?;
     alone.gate.start().await?;
-    let client = reqwest::Client::builder().no_proxy().build()?;
+    let client = gate_tests::world::http_client(Duration::from_secs(5))?;
     let url = format!("http://{}/v1/status", alone.gate.screen);
     let asked = |host: &str| client.get(&url).header("Host", host).send();
     assert_eq!(asked("evil.example").await?.status(), 421);

@@ -4,7 +4,6 @@ use gate_tests::campaign::kill;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_few_kills_lose_nothing_and_charge_nobody_twice() -> anyhow::Result<()> {
-    let _already = rustls::crypto::ring::default_provider().install_default();
     let report = kill::run(4, 7, &mut |_| {}).await?;
     assert!(report.ok(), "{report}");
     Ok(())

@@ -17,7 +17,6 @@ pub(crate) struct Alone {
 
 impl Alone {
     pub(crate) fn build(name: &str) -> anyhow::Result<Self> {
-        let _already = rustls::crypto::ring::default_provider().install_default();
         let world = fresh_folder(&format!("gate-{name}"))?;
         let stock = Stock::new(gate_tests::clock::unix_ms());
         let cloud = gate_tests::world::free_address()?;

@@ -49,11 +49,15 @@ impl Default for Facts {
     }
 }
 
-/// Two stamps of one opening, monotonic microseconds.
-#[derive(Clone, Copy, Debug, Serialize)]
+/// The stamps of one opening, monotonic microseconds.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct OpeningTimes {
     /// The frame with the code was complete.
     pub frame_us: u64,
+    /// The code that was read in it arrived here.
+    pub read_us: u64,
+    /// The decision was handed to storage.
+    pub decided_us: u64,
     /// gate-io was asked for the pulse.
     pub command_us: u64,
 }

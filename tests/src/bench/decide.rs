@@ -66,6 +66,8 @@ fn measure(world: &Path, seed: u64) -> anyhow::Result<(String, Value)> {
         "frame complete to relay command, 100,000 passes, network swallows everything, {PRESENTATIONS} presentations"
     )?;
     writeln!(table, "  median             {:8.2} ms   {path_ratio:.2} x (limit {PATH_LIMIT})", path.p50_ms)?;
+    let [read, decided, stored] = path.parts_ms;
+    writeln!(table, "  of which           reading {read:.2}, deciding {decided:.2}, recording {stored:.2} ms")?;
     writeln!(table, "  p99                {:8.2} ms", path.p99_ms)?;
     writeln!(table, "  decoder alone      {:8.2} ms", path.decode_ms)?;
     writeln!(table, "  synced commit      {:8.2} ms", path.commit_ms)?;
@@ -148,6 +150,8 @@ fn judge(
 struct WholePath {
     p50_ms: f64,
     p99_ms: f64,
+    /// Frame to code, code to decision, decision to relay command.
+    parts_ms: [f64; 3],
     decode_ms: f64,
     commit_ms: f64,
     start_ms: f64,
@@ -177,6 +181,7 @@ async fn whole_path(world: &Path, seed: u64) -> anyhow::Result<WholePath> {
 
     let mut cascade = Cascade::new(Duration::from_millis(20));
     let (mut path, mut decode, mut commit) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut read, mut decided, mut stored) = (Vec::new(), Vec::new(), Vec::new());
     for (number, frame) in frames.iter().enumerate().skip(1) {
         let before = gate.pulses().len();
         gate.hold_up(&frame.to_png()?)?;
@@ -186,7 +191,11 @@ async fn whole_path(world: &Path, seed: u64) -> anyhow::Result<WholePath> {
         gate.board.wait_edges(Duration::from_secs(10), rose).context("a good pass did not open the gate")?;
         let status = gate.wait("it rests again", |s| s["screen"]["kind"] == "admit").await?;
         let at = |name: &str| status["opening"][name].as_u64().unwrap_or(0);
-        path.push(at("command_us").saturating_sub(at("frame_us")) as f64 / 1000.0);
+        let between = |from: &str, to: &str| at(to).saturating_sub(at(from)) as f64 / 1000.0;
+        path.push(between("frame_us", "command_us"));
+        read.push(between("frame_us", "read_us"));
+        decided.push(between("read_us", "decided_us"));
+        stored.push(between("decided_us", "command_us"));
 
         let watch = Stopwatch::start();
         anyhow::ensure!(!cascade.read(frame).texts.is_empty(), "frame {number} does not read");
@@ -197,6 +206,7 @@ async fn whole_path(world: &Path, seed: u64) -> anyhow::Result<WholePath> {
     Ok(WholePath {
         p50_ms: median(&path),
         p99_ms: percentile(&path, 99),
+        parts_ms: [median(&read), median(&decided), median(&stored)],
         decode_ms: median(&decode),
         commit_ms: median(&commit),
         start_ms,

@@ -29,7 +29,6 @@ enum Campaign {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let _already = rustls::crypto::ring::default_provider().install_default();
     let mut tell = |line: &str| {
         let _closed = writeln!(std::io::stdout(), "{line}");
     };

@@ -28,7 +28,6 @@ struct Arguments {
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let options = Options { once: arguments.once, seed: arguments.seed, keep: arguments.keep };
-    let _already = rustls::crypto::ring::default_provider().install_default();
     match demo::run(&options, &mut |line| tell(arguments.json, line)).await {
         Ok(summary) => {
             let good = summary.ok();

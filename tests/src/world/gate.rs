@@ -10,6 +10,7 @@ use hardware::gate_io::HandConfig;
 use hardware::lines::simulated::{Board, Edge, ReleaseModel};
 use serde_json::Value;
 
+use super::http_client;
 use super::process::{Process, program};
 use crate::clock::Deadline;
 
@@ -74,7 +75,7 @@ impl Gate {
             socket = dir.join("gate-io.sock"),
         );
         std::fs::write(dir.join("gate-agent.toml"), config)?;
-        let client = reqwest::Client::builder().timeout(Duration::from_secs(3)).no_proxy().build()?;
+        let client = http_client(Duration::from_secs(3))?;
         Ok(Self {
             name: plan.name.to_owned(),
             board,

@@ -47,7 +47,7 @@ impl Cloud {
             link.address().to_string().into(),
         ];
         let mut process = Process::start("cloud-sync", "cloud-sync", arguments, world)?;
-        let client = reqwest::Client::builder().timeout(Duration::from_secs(2)).no_proxy().build()?;
+        let client = http_client(Duration::from_secs(2))?;
         let deadline = Deadline::after(Duration::from_secs(30));
         while client.get(format!("http://{address}/health")).send().await.is_err() {
             process.must_run()?;
@@ -58,6 +58,13 @@ impl Cloud {
         }
         Ok(Self { process, address, link })
     }
+}
+
+/// A client that asks this machine and nobody else.
+pub fn http_client(timeout: Duration) -> reqwest::Result<reqwest::Client> {
+    // The first caller installs the provider; to the others it is there already.
+    let _already = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().timeout(timeout).no_proxy().build()
 }
 
 /// A folder for a world, emptied first.

@@ -7,6 +7,8 @@ use anyhow::{Context, bail};
 use reqwest::{Method, StatusCode, header};
 use serde_json::{Value, json};
 
+use super::http_client;
+
 /// A logged-in manager.
 pub struct Office {
     client: reqwest::Client,
@@ -20,7 +22,7 @@ impl Office {
     /// Makes the owner's account on a fresh cloud and logs in.
     pub async fn first_login(address: SocketAddr) -> anyhow::Result<Self> {
         let mut office = Self {
-            client: reqwest::Client::builder().timeout(Duration::from_secs(60)).no_proxy().build()?,
+            client: http_client(Duration::from_secs(60))?,
             base: format!("http://{address}"),
             cookie: String::new(),
             venue: String::new(),
