@@ -7,6 +7,7 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use gate_core::ids::VenueId;
+use tokio::sync::Semaphore;
 use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::timeout::TimeoutLayer;
 use tower_http::trace::TraceLayer;
@@ -26,6 +27,9 @@ use crate::store::{Db, Mode, Tx, params};
 /// A request takes no longer than this; a sheet of 5,000 passes is the slowest.
 const TIME_LIMIT: Duration = Duration::from_secs(60);
 
+/// Password hashes computed at once; each takes 19 MiB.
+const HASHES: usize = 4;
+
 /// The service; clones share it.
 #[derive(Clone)]
 pub struct App(Arc<Parts>);
@@ -35,12 +39,13 @@ struct Parts {
     master: Master,
     config: Config,
     hub: Hub,
+    hashing: Semaphore,
 }
 
 impl App {
     /// Puts the parts together.
     pub fn new(db: Db, master: Master, config: Config) -> Self {
-        Self(Arc::new(Parts { db, master, config, hub: Hub::default() }))
+        Self(Arc::new(Parts { db, master, config, hub: Hub::default(), hashing: Semaphore::new(HASHES) }))
     }
 
     /// The database.
@@ -103,6 +108,13 @@ impl App {
             Mode::Inline => Ok(work()),
             Mode::Threads => tokio::task::spawn_blocking(work).await.map_err(|error| ApiError::internal(&error)),
         }
+    }
+
+    /// Computes a password hash; a few at once and no more, so that whoever asks for many fills neither the memory nor
+    /// all processors.
+    pub async fn hash<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, ApiError> {
+        let _turn = self.0.hashing.acquire().await.map_err(|error| ApiError::internal(&error))?;
+        self.compute(work).await
     }
 
     /// All routes, with their description.
@@ -193,4 +205,45 @@ fn describe_callers(document: &mut utoipa::openapi::OpenApi) {
 /// The OpenAPI document.
 pub fn openapi() -> utoipa::openapi::OpenApi {
     described().into_openapi()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_few_passwords_are_hashed_at_once_and_no_more() {
+        let folder = crate::testing::Folder::new("hashing");
+        let url = "http://127.0.0.1:1".parse().unwrap();
+        let app = crate::open(Config::new(folder.root(), url)).await.unwrap();
+        let (started, starts) = std::sync::mpsc::channel();
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let released = Arc::new(std::sync::Mutex::new(released));
+        let mut asked = Vec::new();
+        for n in 0..6 {
+            let (app, started, released) = (app.clone(), started.clone(), Arc::clone(&released));
+            asked.push(tokio::spawn(async move {
+                let wait = move || {
+                    started.send(n).unwrap();
+                    released.lock().unwrap().recv().unwrap();
+                };
+                app.hash(wait).await.unwrap();
+            }));
+        }
+        let starts = tokio::task::spawn_blocking(move || {
+            let first: Vec<i32> = (0..HASHES).map(|_| starts.recv().unwrap()).collect();
+            (first, starts)
+        });
+        let (first, starts) = starts.await.unwrap();
+        assert_eq!(first.len(), HASHES);
+        assert_eq!(app.0.hashing.available_permits(), 0, "the next one waits for its turn");
+        assert!(starts.try_recv().is_err());
+        for _ in 0..6 {
+            release.send(()).unwrap();
+        }
+        for hashed in asked {
+            hashed.await.unwrap();
+        }
+        assert_eq!((starts.try_iter().count(), app.0.hashing.available_permits()), (2, HASHES));
+    }
 }

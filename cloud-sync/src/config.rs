@@ -64,6 +64,16 @@ impl Config {
         }
         Ok(())
     }
+
+    /// What is probably wrong, but may be meant.
+    pub fn advice(&self, listen: SocketAddr) -> Option<String> {
+        (self.public_url.secure && listen.ip().is_loopback() && !self.behind_proxy).then(|| {
+            format!(
+                "{} is https, so a proxy on this machine must be in front, but --behind-proxy is missing: every visitor has the proxy's address, and one who guesses passwords slows everybody's login down. Add --behind-proxy (CLOUD_SYNC_BEHIND_PROXY=true) and let the proxy write X-Forwarded-For",
+                self.public_url
+            )
+        })
+    }
 }
 
 /// Why a configuration is refused.
@@ -152,6 +162,21 @@ mod tests {
             ("https://gates.example/?a", None),
         ] {
             assert_eq!(text.parse::<PublicUrl>().ok().map(|url| url.to_string()).as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_that_was_forgotten_is_named() {
+        for (listen, url, proxy, named) in [
+            ("127.0.0.1:8443", "https://gates.example", false, true),
+            ("127.0.0.1:8443", "https://gates.example", true, false),
+            ("127.0.0.1:8443", "http://127.0.0.1:8443", false, false),
+            ("0.0.0.0:8443", "https://gates.example", true, false),
+        ] {
+            let mut config = Config::new("x", url.parse().unwrap());
+            config.behind_proxy = proxy;
+            let advice = config.advice(listen.parse().unwrap());
+            assert_eq!(advice.is_some_and(|words| words.contains("--behind-proxy")), named, "{listen} {url} {proxy}");
         }
     }
 

@@ -50,3 +50,17 @@ impl Entropy {
         uuid::Builder::from_unix_timestamp_millis(u64::try_from(now_ms).unwrap_or(0), &self.bytes()).into_uuid()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_million_ids_of_one_moment_are_a_million_ids() {
+        let entropy = Entropy::system();
+        let mut ids: Vec<u128> = (0..1_000_000).map(|_| entropy.id(1_795_178_400_000).as_u128()).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), 1_000_000);
+    }
+}

@@ -27,8 +27,9 @@ const DATABASE: u8 = 5;
     after_help = "Examples:
   cloud-sync serve
       everything under ./var/cloud, reached at http://127.0.0.1:8443; the first visitor becomes the owner
-  cloud-sync serve --data /var/lib/cloud-sync --public-url https://gates.example --behind-proxy --listen 0.0.0.0:8443
-      behind a proxy that ends TLS and writes X-Forwarded-For
+  cloud-sync serve --data /var/lib/cloud-sync --public-url https://gates.example --behind-proxy
+      behind a proxy on this machine that ends TLS and writes X-Forwarded-For; for one on another machine
+      add --listen 0.0.0.0:8443
   cloud-sync openapi > openapi.json
 
 Exit codes: 0 ended as asked, 1 failed, 2 wrong usage, 3 configuration or data folder,
@@ -70,7 +71,7 @@ struct Serve {
     /// A further host:port that gates may reach the service by (may be repeated)
     #[arg(long = "authority", value_name = "HOST:PORT")]
     authorities: Vec<String>,
-    /// A proxy in front ends TLS and writes X-Forwarded-For; allows other addresses than loopback
+    /// A proxy in front ends TLS and writes X-Forwarded-For, on this machine or another; allows other addresses than loopback
     #[arg(long, env = "CLOUD_SYNC_BEHIND_PROXY")]
     behind_proxy: bool,
     /// Log as JSON lines

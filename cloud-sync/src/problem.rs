@@ -4,7 +4,7 @@
 //! went wrong inside is logged here, once, and the caller hears that it was not their fault.
 
 use axum::Json;
-use axum::extract::rejection::{BytesRejection, JsonRejection, PathRejection, QueryRejection};
+use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -38,6 +38,9 @@ pub struct Problem {
     pub code: String,
     /// The fields that are wrong, if any.
     pub errors: Vec<FieldProblem>,
+    /// With `device_revoked`: the venue's signed statement that withdraws the device, in hex.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub statement: Option<String>,
 }
 
 /// Why a request was not done.
@@ -46,15 +49,16 @@ pub struct ApiError {
     status: StatusCode,
     code: &'static str,
     title: &'static str,
-    detail: String,
+    detail: Box<str>,
     errors: Vec<FieldProblem>,
+    statement: Option<Box<str>>,
     headers: Vec<(&'static str, String)>,
 }
 
 impl ApiError {
     /// A problem of this kind.
     pub fn new(status: StatusCode, code: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, title, detail: detail.into(), errors: vec![], headers: vec![] }
+        Self { status, code, title, detail: detail.into().into(), errors: vec![], statement: None, headers: vec![] }
     }
 
     /// Nobody is logged in.
@@ -81,6 +85,13 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, "malformed", "The request can't be read", detail)
     }
 
+    /// Names a field that kept the request from being read.
+    #[must_use]
+    pub fn with_field(mut self, field: FieldProblem) -> Self {
+        self.errors.push(field);
+        self
+    }
+
     /// It clashes with what is there.
     pub fn conflict(code: &'static str, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, code, "It clashes with what is there", detail)
@@ -92,7 +103,11 @@ impl ApiError {
             StatusCode::TOO_MANY_REQUESTS,
             "throttled",
             "Too many attempts",
-            format!("Wait {} minutes, then try again.", after_s.div_euclid(60) + 1),
+            if after_s <= 60 {
+                format!("Wait {} seconds, then try again.", after_s.max(1))
+            } else {
+                format!("Wait {} minutes, then try again.", after_s.div_euclid(60) + 1)
+            },
         );
         error.with_header("retry-after", after_s.max(1).to_string())
     }
@@ -106,6 +121,13 @@ impl ApiError {
             "Something went wrong here",
             "It is not your fault. Nothing was changed; try again.",
         )
+    }
+
+    /// Adds the signed statement that proves it to a gate.
+    #[must_use]
+    pub fn with_statement(mut self, statement: Option<&[u8]>) -> Self {
+        self.statement = statement.map(|bytes| hex::encode(bytes).into());
+        self
     }
 
     /// Adds a header to the answer.
@@ -127,9 +149,10 @@ impl IntoResponse for ApiError {
             kind: format!("/problems/{}", self.code),
             title: self.title.to_owned(),
             status: self.status.as_u16(),
-            detail: self.detail,
+            detail: self.detail.into(),
             code: self.code.to_owned(),
             errors: self.errors,
+            statement: self.statement.map(String::from),
         };
         let mut response = (self.status, Json(problem)).into_response();
         let headers = response.headers_mut();
@@ -159,6 +182,7 @@ impl From<DbError> for ApiError {
             }
             DbError::Conflict(_)
             | DbError::Damaged(_)
+            | DbError::Foreign
             | DbError::Type { .. }
             | DbError::Closed
             | DbError::Statement(_)
@@ -176,21 +200,6 @@ impl From<KeyError> for ApiError {
     }
 }
 
-impl From<JsonRejection> for ApiError {
-    fn from(rejection: JsonRejection) -> Self {
-        let status = rejection.status();
-        let detail = rejection.body_text();
-        match status {
-            StatusCode::PAYLOAD_TOO_LARGE => too_large(),
-            StatusCode::UNPROCESSABLE_ENTITY => Self::field("", detail),
-            StatusCode::UNSUPPORTED_MEDIA_TYPE => {
-                Self::new(status, "media_type", "Another media type is needed", "Send application/json.")
-            }
-            _ => Self::malformed(detail),
-        }
-    }
-}
-
 /// The body is larger than anything asked for here.
 pub fn too_large() -> ApiError {
     ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "The request is too large", "Send less at once.")
@@ -199,12 +208,6 @@ pub fn too_large() -> ApiError {
 impl From<PathRejection> for ApiError {
     fn from(_: PathRejection) -> Self {
         Self::not_found("thing")
-    }
-}
-
-impl From<QueryRejection> for ApiError {
-    fn from(rejection: QueryRejection) -> Self {
-        Self::malformed(rejection.body_text())
     }
 }
 

@@ -7,6 +7,7 @@ use gate_core::ids::{Hash, VenueId};
 use gate_core::sync::v1::{AsOf, CHUNK_LIMIT, Change, Chunk, Pull, PullReply, Signed};
 use serde_bytes::ByteBuf;
 
+use crate::auth::AnyDevice;
 use crate::keys::{self, KeyError, Master, Role};
 use crate::problem::ApiError;
 use crate::store::{DbError, Tx, params};
@@ -60,6 +61,16 @@ pub async fn publish(tx: &mut Tx, master: &Master, venue: VenueId, changes: Vec<
         at = Position { next: to, head: hash };
     }
     Ok(at.next)
+}
+
+/// Keeps up to which change a device has applied what it was told.
+pub async fn note_pull(tx: &mut Tx, device: &AnyDevice, position: u64) -> Result<(), DbError> {
+    tx.execute(
+        "UPDATE devices SET pulled = $1 WHERE venue_id = $2 AND device_id = $3 AND pulled <> $1",
+        params![position, device.venue, device.device],
+    )
+    .await
+    .map(|_| ())
 }
 
 /// Answers a gate that asks what changed.

@@ -64,8 +64,17 @@ pub async fn open(config: Config) -> Result<App, OpenError> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&data).map_err(failed)?;
     let path = data.join(DATABASE);
     let exists = path.try_exists().map_err(failed)?;
-    let master = Master::open(&data, exists, &config.entropy)?;
-    let db = Db::open(&path, config.mode).await.map_err(|why| OpenError::Database { path, why })?;
+    let mode = config.mode;
+    let open = async || Db::open(&path, mode).await.map_err(|why| OpenError::Database { path: path.clone(), why });
+    // A file that is not ours, or damaged, is said to be so before its key is missed; a new database is made only beside
+    // its key.
+    let (db, master) = if exists {
+        let db = open().await?;
+        (db, Master::open(&data, exists, &config.entropy)?)
+    } else {
+        let master = Master::open(&data, exists, &config.entropy)?;
+        (open().await?, master)
+    };
     Ok(App::new(db, master, config))
 }
 
@@ -86,6 +95,9 @@ pub async fn run(
 ) -> Result<(), RunError> {
     let address = listener.local_addr()?;
     config.check(address)?;
+    if let Some(advice) = config.advice(address) {
+        tracing::error!("{advice}");
+    }
     let app = open(config).await?;
     tracing::info!(%address, public_url = %app.config().public_url, "serving");
     serve(listener, app, shutdown).await

@@ -308,8 +308,8 @@ impl TestDevice {
         world.send(self.request(world, CHANGES_PATH, canonical::encode(&Pull { position, head }))).await
     }
 
-    /// Follows the chain from the start as a gate does, believing nothing that is not signed.
-    pub async fn replica(&self, world: &World) -> Vec<Change> {
+    /// The key that signs changes, as the pinned root says.
+    pub fn settings(&self) -> PublicKey {
         let mut settings = None;
         let mut statements = Vec::new();
         for bytes in &self.enrolled.statements {
@@ -322,7 +322,12 @@ impl TestDevice {
             statements.push(statement.number);
         }
         assert!(statements.is_sorted());
-        let settings = settings.unwrap();
+        settings.unwrap()
+    }
+
+    /// Follows the chain from the start as a gate does, believing nothing that is not signed.
+    pub async fn replica(&self, world: &World) -> Vec<Change> {
+        let settings = self.settings();
         let (mut position, mut head, mut changes) = (0, Hash::ZERO, Vec::new());
         loop {
             let reply: PullReply = canonical::decode(&self.pull(world, position, head).await.ok().body).unwrap();

@@ -82,6 +82,38 @@ fn it_starts_with_nothing_configured_and_ends_when_told() {
 }
 
 #[test]
+fn a_proxy_that_was_forgotten_is_named_at_the_start() {
+    for (proxy, named) in [(false, true), (true, false)] {
+        let folder = Folder::new("proxy");
+        let data = folder.0.to_str().unwrap();
+        let mut arguments = vec![
+            "serve",
+            "--data",
+            data,
+            "--listen",
+            "127.0.0.1:0",
+            "--public-url",
+            "https://gates.example",
+            "--log-json",
+        ];
+        if proxy {
+            arguments.push("--behind-proxy");
+        }
+        let mut child = command(&arguments).spawn().unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap());
+        let (mut said, mut line) = (String::new(), String::new());
+        while !line.contains("\"serving\"") {
+            line.clear();
+            assert!(log.read_line(&mut line).unwrap() > 0, "it ended before it served: {said}");
+            said.push_str(&line);
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(said.contains("\"ERROR\"") && said.contains("--behind-proxy"), named, "{said}");
+    }
+}
+
+#[test]
 fn what_is_wrong_is_said_with_its_cure() {
     let folder = Folder::new("wrong");
     let path = |name: &str| folder.0.join(name).to_str().unwrap().to_owned();
@@ -94,6 +126,15 @@ fn what_is_wrong_is_said_with_its_cure() {
     let spoiled = made("spoiled");
     std::fs::write(format!("{spoiled}/cloud.db"), b"no database ".repeat(1000)).unwrap();
     let _ = std::fs::remove_file(format!("{spoiled}/cloud.db-wal"));
+    // A file that is no database of ours is named as such, also where its key is missing.
+    let both = made("both");
+    std::fs::copy(format!("{spoiled}/cloud.db"), format!("{both}/cloud.db")).unwrap();
+    let _ = std::fs::remove_file(format!("{both}/cloud.db-wal"));
+    std::fs::remove_file(format!("{both}/master.key")).unwrap();
+    let foreign = path("foreign");
+    std::fs::create_dir_all(&foreign).unwrap();
+    rusqlite::Connection::open(format!("{foreign}/cloud.db")).unwrap().execute_batch("CREATE TABLE notes (x)").unwrap();
+    let before = std::fs::read(format!("{foreign}/cloud.db")).unwrap();
     let keyless = made("keyless");
     std::fs::remove_file(format!("{keyless}/master.key")).unwrap();
     let open = made("open");
@@ -105,6 +146,18 @@ fn what_is_wrong_is_said_with_its_cure() {
             vec!["serve", "--data", &spoiled, "--listen", "127.0.0.1:0"],
             5,
             "restore it from a backup",
+        ),
+        (
+            "damaged database without its key",
+            vec!["serve", "--data", &both, "--listen", "127.0.0.1:0"],
+            5,
+            "restore it from a backup",
+        ),
+        (
+            "another program's database",
+            vec!["serve", "--data", &foreign, "--listen", "127.0.0.1:0"],
+            5,
+            "another program's database",
         ),
         (
             "no master key",
@@ -132,6 +185,8 @@ fn what_is_wrong_is_said_with_its_cure() {
         assert_eq!(found, Some(code), "{name}: {said}");
         assert!(said.contains(words), "{name}: {said}");
     }
+    assert_eq!(std::fs::read(format!("{foreign}/cloud.db")).unwrap(), before, "nothing was written into it");
+    assert!(!Path::new(&format!("{foreign}/master.key")).exists());
     let (code, said) = ends(&["openapi"]);
     assert_eq!(code, Some(0));
     assert!(said.contains("\"openapi\": \"3.1"), "{}", &said[..200]);

@@ -19,7 +19,7 @@ use crate::replica::{Replica, Start};
 use crate::screen::{self, Facts};
 use crate::storage::Storage;
 use crate::sync::engine;
-use crate::sync::transport::HttpTransport;
+use crate::sync::transport::{CloudUrl, HttpTransport};
 
 /// Name and version, as events and the cloud know it.
 pub const SOFTWARE: &str = concat!("gate-agent ", env!("CARGO_PKG_VERSION"));
@@ -27,6 +27,9 @@ pub const SOFTWARE: &str = concat!("gate-agent ", env!("CARGO_PKG_VERSION"));
 /// The latest moment that has certainly passed: nobody runs this software before it was released, Unix milliseconds
 /// (2026-11-01).
 pub const BUILD_FLOOR_MS: i64 = 1_793_491_200_000;
+
+const NOT_ENROLLED: &str =
+    "this gate is not enrolled: get a code from the dashboard and run `gate-agent enrol --config FILE CODE`";
 
 /// How long stopping may take before the process ends anyway.
 const STOP_LIMIT: std::time::Duration = std::time::Duration::from_millis(2500);
@@ -82,12 +85,20 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> anyhow::Result<
     let _lock = lock(&config.data_dir)?;
     let clock = Clock::new(&config.ntp_marker);
 
+    // Whatever can keep the gate from running comes before the replica: each opening of it writes an event, and a process
+    // that is started again and again must not fill the card.
+    if !crate::identity::key_path(&config.data_dir).exists() {
+        bail!(NOT_ENROLLED);
+    }
+    let key = crate::identity::load_key(&config.data_dir)?;
+    CloudUrl::parse(&config.cloud_url)?;
+    let program = reader_program(&config)?;
+    let listener = screen::bind(config.screen).await?;
+    tracing::info!(address = %listener.local_addr()?, "the touchscreen page is served");
+
     // What the gate remembers.
     let mut replica = open_replica(&config)?;
-    let Some(identity) = replica.identity().cloned() else {
-        bail!("this gate is not enrolled: get a code from the dashboard and run `gate-agent enrol --config FILE CODE`");
-    };
-    let key = crate::identity::load_key(&config.data_dir)?;
+    let Some(identity) = replica.identity().cloned() else { bail!(NOT_ENROLLED) };
     let floor_ms = replica.floor_ms()?.max(BUILD_FLOOR_MS);
     let reader_connection = replica.reader()?;
     let (storage, storage_thread) = Storage::start(replica)?;
@@ -95,8 +106,6 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> anyhow::Result<
     // What people see.
     let (facts, facts_seen) = watch::channel(Facts::default());
     let (staff, staff_heard) = mpsc::channel(8);
-    let listener = screen::bind(config.screen).await?;
-    tracing::info!(address = %listener.local_addr()?, "the touchscreen page is served");
     let screen = tokio::spawn(screen::serve(listener, facts_seen, staff, stop.clone()));
 
     // The cloud, when there is one to hear.
@@ -123,7 +132,6 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> anyhow::Result<
     ));
 
     // The lane, on a thread that nothing else can hold up.
-    let program = reader_program(&config)?;
     let lane_storage = storage.clone();
     let lane_clock = clock.clone();
     let lane_stop = stop.clone();
@@ -165,6 +173,9 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> anyhow::Result<
                 clock.look_for_ntp();
                 if lane_thread.is_finished() {
                     break Err(anyhow::anyhow!("the decision loop ended by itself"));
+                }
+                if storage_thread.is_finished() {
+                    break Err(anyhow::anyhow!("the storage thread ended by itself: nothing can be recorded"));
                 }
                 if screen.is_finished() || sync.is_finished() {
                     break Err(anyhow::anyhow!("the screen or sync ended by itself"));

@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::clock::{self, Clock};
 use crate::config::Config;
 use crate::replica::ReplicaReader;
+use crate::sync::transport::describe;
 use crate::{daemon, identity, journal_check};
 
 /// How a check went, from best to worst.
@@ -96,7 +97,27 @@ fn bad(id: &'static str, state: State, detail: impl Into<String>, fix: impl Into
     Check { id, state, detail: detail.into(), fix: Some(fix.into()) }
 }
 
-/// Runs the checks; all of them, or those named.
+/// The names of all checks, in their order.
+pub const NAMES: [&str; 15] = [
+    "config",
+    "key",
+    "sqlite",
+    "database",
+    "replica",
+    "outbox",
+    "disk",
+    "clock",
+    "camera",
+    "reader",
+    "gate_io",
+    "gpio",
+    "gpio_strict",
+    "journal",
+    "cloud",
+];
+
+/// Runs the checks; all of them, or those named. A configuration that can't be read is always told: nothing else could be
+/// looked at.
 pub async fn examine(config: &Path, only: &[String]) -> Report {
     let wanted = |id: &str| only.is_empty() || only.iter().any(|name| name == id);
     let mut checks = Vec::new();
@@ -117,7 +138,7 @@ pub async fn examine(config: &Path, only: &[String]) -> Report {
             checks.push(cloud(&config).await);
         }
     }
-    checks.retain(|check| wanted(check.id));
+    checks.retain(|check| wanted(check.id) || (check.id == "config" && check.state == State::Fail));
     Report { schema: 1, checks }
 }
 
@@ -373,7 +394,7 @@ async fn cloud(config: &Config) -> Check {
         .redirect(reqwest::redirect::Policy::none())
         .build();
     let answer = match client {
-        Ok(client) => client.get(format!("{}/health", config.cloud_url)).send().await,
+        Ok(client) => client.get(format!("{}/health", config.cloud_url.trim_end_matches('/'))).send().await,
         Err(error) => Err(error),
     };
     match answer {
@@ -387,7 +408,7 @@ async fn cloud(config: &Config) -> Check {
         Err(error) => bad(
             "cloud",
             State::Warn,
-            format!("{}: {error}", config.cloud_url),
+            format!("{}: {}", config.cloud_url, describe(&error)),
             "check the network; the gate goes on deciding meanwhile",
         ),
     }
@@ -429,10 +450,14 @@ mod tests {
 
         let only = examine(&config(&dir, ""), &["camera".to_owned()]).await;
         assert_eq!(only.checks.len(), 1);
+        assert!(report.checks.iter().all(|check| NAMES.contains(&check.id)), "{report}");
 
-        let broken = examine(&config(&dir, "[moon]\n"), &[]).await;
-        assert_eq!(broken.checks.len(), 1);
-        assert!(broken.checks[0].detail.contains("moon"), "{broken}");
+        for only in [vec![], vec!["camera".to_owned()]] {
+            let broken = examine(&config(&dir, "[moon]\n"), &only).await;
+            assert_eq!(broken.checks.len(), 1);
+            assert_eq!(broken.worst(), State::Fail, "only {only:?}");
+            assert!(broken.checks[0].detail.contains("moon"), "{broken}");
+        }
         std::fs::remove_dir_all(&dir).unwrap();
     }
 }

@@ -26,7 +26,7 @@ pub enum EnrolError {
     #[error("{0:?} is not an enrolment code. Type it as the dashboard shows it, for example ABCD-EFGH")]
     Code(String),
     /// The road or the cloud.
-    #[error("{0}")]
+    #[error(transparent)]
     Cloud(#[from] SyncError),
     /// The cloud does not know the code any more.
     #[error("the code is wrong, used or expired. Ask for a new one in the dashboard, at the gate's page")]
@@ -42,7 +42,7 @@ pub enum EnrolError {
         gate: String,
     },
     /// Key or identity file.
-    #[error("{0}")]
+    #[error(transparent)]
     Identity(#[from] IdentityError),
     /// The database.
     #[error(
@@ -87,7 +87,7 @@ async fn enrol_into(
         }
         None => {
             std::fs::create_dir_all(data_dir)
-                .map_err(|source| IdentityError::File { path: data_dir.to_path_buf(), source })?;
+                .map_err(|why| IdentityError::File { path: data_dir.to_path_buf(), why })?;
             let key = identity::device_key(&identity::key_path(data_dir))?;
             let (identity, enrolled) = ask(cloud_url, typed_code, &key, &model(), software).await?;
             let file = IdentityFile::of(&identity, &enrolled, code);

@@ -50,12 +50,12 @@ impl Identity {
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
     /// The file system refused.
-    #[error("{}: {source}. The state folder must exist and belong to the user that gate-agent runs as", path.display())]
+    #[error("{}: {why}. The state folder must exist and belong to the user that gate-agent runs as", path.display())]
     File {
         /// The file.
         path: PathBuf,
         /// What it said.
-        source: io::Error,
+        why: io::Error,
     },
     /// Others may read the key.
     #[error("{} can be read by others (mode {mode:04o}); a device key must have mode 0400. If it may have been copied, delete it and enrol again", path.display())]
@@ -88,7 +88,7 @@ pub enum IdentityError {
 
 fn file_error(path: &Path) -> impl FnOnce(io::Error) -> IdentityError {
     let path = path.to_path_buf();
-    move |source| IdentityError::File { path, source }
+    move |why| IdentityError::File { path, why }
 }
 
 /// Where the device key is.

@@ -4,13 +4,16 @@
 //! watchdog that keeps systemd content are given from here, so that both stop when deciding stops.
 
 mod judge;
+mod standing;
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use gate_core::event::{EventBody, Part};
 use gate_core::ids::{EventId, Hash, LaneId};
-use gate_core::lane::{Effect, Input, Lane, LaneEvent, LaneSetup, PulseKey, PulseResult, StaffRequest, Ticket};
+use gate_core::lane::{
+    Effect, Input, Lane, LaneEvent, LaneSetup, LaneStatus, PulseKey, PulseResult, StaffRequest, Ticket,
+};
 use gate_core::occupancy::Fullness;
 use gate_core::signals::Lamp;
 use gate_core::sync::v1::GateRow;
@@ -29,6 +32,7 @@ use crate::screen::{Facts, OpeningTimes};
 use crate::storage::Storage;
 use crate::sync::engine::SignedMoment;
 use judge::Judge;
+use standing::{Retry, Standing, is_free_exit};
 
 /// How often gate-io hears that deciding goes on (4 Hz), and how often everything slow is looked at.
 const HEARTBEAT: Duration = Duration::from_millis(250);
@@ -42,8 +46,8 @@ pub enum StorageNews {
     NotStored(Ticket, String),
     /// Storage took a probe after a failure: it works again.
     WorksAgain,
-    /// Sync applied changes: what the replica says may be different now.
-    Changed,
+    /// Storage did not take the probe either.
+    StillFails,
     /// Admissions of an earlier run whose pulse nobody confirmed.
     Unsettled(Vec<(EventId, Option<LaneId>)>),
 }
@@ -87,11 +91,25 @@ struct Runner {
     fullness: Fullness,
     status: Option<ReplicaStatus>,
     status_wanted: bool,
-    storage_fault: bool,
+    standing: Standing,
+    /// Whether the venue withdrew this device; `None` until it is read, and again after the replica changed.
+    withdrawn: Option<bool>,
+    /// What the lane wants to show, whatever the standing makes of it.
+    lane_shows: Option<LaneStatus>,
+    /// Set while the replica can't be read.
+    unreadable: Option<Unreadable>,
+    /// Set while events can't be written: when the next probe is due.
+    unwritable: Option<Retry>,
     probing: bool,
-    io_up: bool,
     news: mpsc::UnboundedSender<StorageNews>,
     parts: Parts,
+}
+
+/// The replica could not be read.
+struct Unreadable {
+    retry: Retry,
+    /// The text that could not be decided about, if that was it: reading is well again when this can be read.
+    text: Option<String>,
 }
 
 /// Runs the lane until told to stop. `news` is the sending end of what `heard` receives.
@@ -132,6 +150,7 @@ impl Runner {
     fn new(parts: Parts, news: mpsc::UnboundedSender<StorageNews>) -> Self {
         let time = TimeKeeper::new(crate::clock::boot_id(), parts.floor_ms);
         let lane = Lane::new(setup(None, parts.inputs), crate::clock::mono_us());
+        parts.facts.send_modify(|facts| facts.not_deciding = Standing::NotSetUp.why());
         Self {
             lane,
             gate: None,
@@ -142,9 +161,12 @@ impl Runner {
             fullness: Fullness::Open,
             status: None,
             status_wanted: true,
-            storage_fault: false,
+            standing: Standing::NotSetUp,
+            withdrawn: None,
+            lane_shows: None,
+            unreadable: None,
+            unwritable: None,
             probing: false,
-            io_up: false,
             news,
             parts,
         }
@@ -193,21 +215,47 @@ impl Runner {
             tracing::warn!("a code left before it could be judged");
             return None;
         };
-        let Some(gate) = &self.gate else {
-            return Some(self.storage_failed("this gate has not heard of its own settings yet"));
-        };
-        match self.judge.decide(text, &mut self.parts.replica, gate, self.lane.readiness(), now) {
+        // Before the gate is set up no code is given to the lane.
+        let gate = self.gate.as_ref()?;
+        let readiness = self.standing.readiness(self.lane.readiness());
+        match self.judge.decide(text, &mut self.parts.replica, gate, readiness, now) {
             Ok((input, verdict)) => Some(LaneEvent::Judged { input: Box::new(input), verdict }),
             Err(error) => {
-                tracing::error!(%error, "the replica can't be read");
-                Some(self.storage_failed(&error.to_string()))
+                // The lane stops waiting by itself, and a free exit opens.
+                let text = text.clone();
+                self.cannot_read(&error.to_string(), Some(text));
+                None
             }
         }
     }
 
-    fn storage_failed(&mut self, why: &str) -> LaneEvent {
-        self.storage_fault = true;
-        LaneEvent::Part { part: Part::Storage, working: false, detail: why.to_owned() }
+    /// Reading failed: nobody is judged until it works, and it is tried again ever more rarely.
+    fn cannot_read(&mut self, why: &str, text: Option<String>) {
+        tracing::error!(why, "the replica can't be read");
+        let us = crate::clock::mono_us();
+        self.unreadable = Some(match self.unreadable.take() {
+            None => Unreadable { retry: Retry::after(us), text },
+            Some(known) => Unreadable { retry: known.retry.again(us), text: text.or(known.text) },
+        });
+        self.stand(Standing::Unreadable(why.to_owned()));
+    }
+
+    /// Changes whether this gate decides, and what people see of it.
+    fn stand(&mut self, standing: Standing) {
+        if self.standing == standing {
+            return;
+        }
+        tracing::info!(?standing, "whether this gate decides has changed");
+        self.standing = standing;
+        let why = self.standing.why();
+        self.tell(|facts| facts.not_deciding = why);
+        if let Some(status) = self.lane_shows.take() {
+            self.show(status);
+        }
+    }
+
+    fn is_free_exit(&self) -> bool {
+        self.gate.as_ref().is_some_and(is_free_exit)
     }
 
     fn record(&mut self, ticket: Ticket, now: Now, mut body: EventBody) {
@@ -248,11 +296,13 @@ impl Runner {
         self.tell(|facts| facts.opening = Some(opening));
         match asked {
             Ok(()) => None,
-            Err(_) => Some(LaneEvent::Pulse(key, PulseResult::Refused)),
+            Err(_) => Some(LaneEvent::Pulse(key, PulseResult::Away)),
         }
     }
 
-    fn show(&mut self, status: gate_core::lane::LaneStatus) {
+    fn show(&mut self, status: LaneStatus) {
+        self.lane_shows = Some(status.clone());
+        let status = self.standing.shown(status, self.is_free_exit());
         let pattern = match status.signal.lamp {
             Lamp::Red => Pattern::Red,
             Lamp::Yellow => Pattern::Yellow,
@@ -283,6 +333,10 @@ impl Runner {
                     self.texts.insert(code, text);
                 }
                 self.camera(true, String::new());
+                if !self.standing.takes_codes(self.is_free_exit()) {
+                    // As if none was there: the one that stays is judged when it can be.
+                    codes.clear();
+                }
                 self.feed(LaneEvent::Seen(codes));
             }
             ReaderEvent::CameraUp { camera, sandboxed, .. } => {
@@ -307,7 +361,6 @@ impl Runner {
         match event {
             IoEvent::Up { version, fire, active, .. } => {
                 tracing::info!(%version, "gate-io is there");
-                self.io_up = true;
                 let _gone = self.parts.gate_io.heartbeat(false);
                 self.tell(|facts| facts.gate_io = true);
                 self.feed(LaneEvent::Part { part: Part::GateIo, working: true, detail: String::new() });
@@ -319,7 +372,6 @@ impl Runner {
             }
             IoEvent::Lost { why } => {
                 tracing::warn!(%why, "gate-io is away");
-                self.io_up = false;
                 self.tell(|facts| facts.gate_io = false);
                 self.feed(LaneEvent::Part { part: Part::GateIo, working: false, detail: why });
             }
@@ -366,17 +418,21 @@ impl Runner {
             }
             StorageNews::NotStored(ticket, why) => {
                 tracing::error!(%why, "an event could not be stored");
-                self.storage_fault = true;
+                self.unwritable.get_or_insert(Retry::after(crate::clock::mono_us()));
                 self.feed(LaneEvent::NotStored(ticket));
                 self.tell(|facts| facts.storage_fault = Some(why));
             }
             StorageNews::WorksAgain => {
-                self.storage_fault = false;
+                self.unwritable = None;
                 self.probing = false;
                 self.tell(|facts| facts.storage_fault = None);
                 self.feed(LaneEvent::Part { part: Part::Storage, working: true, detail: String::new() });
             }
-            StorageNews::Changed => self.replica_changed(),
+            StorageNews::StillFails => {
+                self.probing = false;
+                let us = crate::clock::mono_us();
+                self.unwritable = Some(self.unwritable.map_or_else(|| Retry::after(us), |retry| retry.again(us)));
+            }
             StorageNews::Unsettled(events) => {
                 for (event, _) in events {
                     tracing::info!(event.id = %event, "asking gate-io what became of an admission");
@@ -388,6 +444,8 @@ impl Runner {
 
     fn replica_changed(&mut self) {
         self.status_wanted = true;
+        self.judge.replica_changed();
+        self.withdrawn = None;
         self.look_at_replica();
     }
 
@@ -395,28 +453,40 @@ impl Runner {
     fn beat(&mut self) {
         let _away = self.parts.gate_io.heartbeat(false);
         health::decided();
-        if self.status_wanted {
+        let us = crate::clock::mono_us();
+        if self.unreadable.as_ref().is_some_and(|unreadable| unreadable.retry.is_due(us)) {
+            self.read_again();
+        } else if self.status_wanted {
             self.look_at_replica();
         }
-        if self.storage_fault && !self.probing {
+        // The lane may have found out by itself that a record did not come back.
+        if self.unwritable.is_none() && self.lane.status().faults.contains(&Part::Storage) {
+            self.unwritable = Some(Retry::after(us));
+        }
+        if !self.probing && self.unwritable.is_some_and(|retry| retry.is_due(us)) {
             self.probe_storage();
         }
-        let faults = self.lane.status().faults;
-        if faults.contains(&Part::GateIo) && self.io_up && self.parts.gate_io.is_up() {
-            self.feed(LaneEvent::Part { part: Part::GateIo, working: true, detail: String::new() });
-        }
-        if faults.contains(&Part::Storage) && !self.storage_fault {
-            self.storage_fault = true;
-        }
+        self.rehearse();
         let now = self.now();
         self.parts.facts.send_if_modified(|facts| facts.moved_to(now));
     }
 
-    /// After a failure: writes that the disk works again, and believes it only when that is stored.
-    fn probe_storage(&mut self) {
-        if self.gate.is_none() {
-            self.look_at_replica();
+    /// Keeps what a decision reads in memory, off the way of any driver.
+    fn rehearse(&mut self) {
+        if self.standing != Standing::Ready {
+            return;
         }
+        let now = self.now();
+        if let Some(gate) = &self.gate
+            && let Err(error) = self.judge.rehearse(&mut self.parts.replica, gate, now)
+        {
+            let text = self.judge.rehearsed();
+            self.cannot_read(&error.to_string(), Some(text));
+        }
+    }
+
+    /// After a failed write: writes that the disk works again, and believes it only when that is stored.
+    fn probe_storage(&mut self) {
         self.probing = true;
         let (news, now) = (self.news.clone(), self.now());
         let body = EventBody::Health { part: Part::Storage, working: true, detail: "written as a test".to_owned() };
@@ -425,37 +495,56 @@ impl Runner {
                 Ok(_) => StorageNews::WorksAgain,
                 Err(error) => {
                     tracing::error!(%error, "storage still fails");
-                    // The next beat tries again.
-                    StorageNews::Changed
+                    StorageNews::StillFails
                 }
             };
             let _ended = news.send(told);
         });
     }
 
+    /// After a failed read: the same reads once more, with the text at which they failed.
+    fn read_again(&mut self) {
+        let text = self.unreadable.as_ref().and_then(|unreadable| unreadable.text.clone());
+        let now = self.now();
+        if let (Some(text), Some(gate)) = (text, &self.gate)
+            && let Err(error) = self.judge.decide(&text, &mut self.parts.replica, gate, self.lane.readiness(), now)
+        {
+            self.cannot_read(&error.to_string(), Some(text));
+            return;
+        }
+        self.read_status();
+    }
+
     /// Reads what changes slowly: the gate's own row and how full its zone is.
     fn look_at_replica(&mut self) {
+        // While reading fails it is tried when that is due, not more often.
+        if self.unreadable.is_none() {
+            self.read_status();
+        }
+    }
+
+    fn read_status(&mut self) {
         self.status_wanted = false;
-        self.probing = false;
         let now = self.now();
-        let read = self.parts.replica.gate().and_then(|gate| Ok((gate, self.parts.replica.status(now)?)));
-        let (gate, status) = match read {
+        let replica = &mut self.parts.replica;
+        let withdrawn = self.withdrawn.map_or_else(|| replica.device_revoked(), Ok);
+        let read = withdrawn.and_then(|withdrawn| Ok((replica.status(now)?, withdrawn)));
+        let (status, withdrawn) = match read {
             Ok(read) => read,
             Err(error) => {
-                let event = self.storage_failed(&error.to_string());
-                self.feed(event);
+                self.cannot_read(&error.to_string(), None);
+                self.feed(LaneEvent::Woke);
                 return;
             }
         };
-        if gate.is_some() && gate != self.gate {
-            tracing::info!(gate = gate.as_ref().map(|g| g.name.as_str()), "the gate's settings are known");
-            self.lane = Lane::new(setup(gate.as_ref(), self.parts.inputs), crate::clock::mono_us());
-            self.gate = gate;
-            let io_works = self.io_up;
-            self.feed(LaneEvent::Part { part: Part::GateIo, working: io_works, detail: String::new() });
-            let camera_works = self.parts.facts.borrow().camera == Some(true);
-            self.feed(LaneEvent::Part { part: Part::Camera, working: camera_works, detail: String::new() });
+        self.unreadable = None;
+        self.withdrawn = Some(withdrawn);
+        if status.gate.is_some() && status.gate != self.gate {
+            tracing::info!(gate = status.gate.as_ref().map(|g| g.name.as_str()), "the gate's settings are known");
+            self.gate.clone_from(&status.gate);
+            self.lane.set_setup(setup(self.gate.as_ref(), self.parts.inputs));
         }
+        self.stand(Standing::of(self.gate.as_ref(), status.as_of_ms, withdrawn));
         if let Some(zone) = status.zones.first() {
             self.fullness = if zone.rights_held == 0 && zone.occupancy >= zone.row.capacity {
                 Fullness::Full
@@ -527,3 +616,6 @@ fn read_pulse_name(name: &str) -> Option<PulseKey> {
         None => name.parse().ok().map(PulseKey::Event),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Parser, Subcommand};
 use gate_agent::config::{self, Config, ConfigError};
 use gate_agent::replica::salvage;
@@ -41,7 +42,7 @@ enum Command {
     #[command(after_help = "Examples:\n  gate-agent doctor\n  gate-agent doctor --only camera,gate_io --json")]
     Doctor {
         /// Only these checks, separated by commas.
-        #[arg(long, value_delimiter = ',')]
+        #[arg(long, value_delimiter = ',', value_parser = PossibleValuesParser::new(doctor::NAMES))]
         only: Vec<String>,
     },
     /// Look at the configuration.
@@ -103,7 +104,8 @@ fn main() -> ExitCode {
         Ok(exit) => ExitCode::from(exit),
         Err(error) => {
             // Each error says what was attempted and how to mend it; the chain says why.
-            say_error(&format!("{error:#}"));
+            let text = in_words(&error);
+            fail(arguments.json, &text);
             let exit = if error.downcast_ref::<ConfigError>().is_some() {
                 code::CONFIG
             } else if error.downcast_ref::<std::io::Error>().is_some() {
@@ -176,10 +178,10 @@ fn carry_out(arguments: &Arguments) -> anyhow::Result<u8> {
                     Ok(0)
                 }
                 Err(error) => {
-                    say_error(&format!(
-                        "the agent does not answer on {}: {error:#}. Is `gate-agent run` running?",
-                        config.screen
-                    ));
+                    let why = in_words(&error);
+                    let text =
+                        format!("the agent does not answer on {}: {why}. Is `gate-agent run` running?", config.screen);
+                    fail(arguments.json, &text);
                     Ok(code::UNAVAILABLE)
                 }
             }
@@ -253,7 +255,55 @@ fn say(json: bool, value: &serde_json::Value, text: &str) {
     }
 }
 
+/// A command failed: the message for people, and for programs the object that they asked for.
+fn fail(json: bool, text: &str) {
+    say_error(text);
+    if json {
+        say(true, &json!({"ok": false, "error": text}), "");
+    }
+}
+
+/// An error with its causes, each said once: many errors carry their cause's words in their own.
+fn in_words(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
 /// Messages go to stderr.
 fn say_error(text: &str) {
     let _closed = writeln!(std::io::stderr(), "gate-agent: {text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_named_once() {
+        let io = || std::io::Error::other("no such device");
+        for (error, says) in [
+            (anyhow::Error::from(io()), "no such device"),
+            (anyhow::Error::from(io()).context("can't open the camera"), "can't open the camera: no such device"),
+            (anyhow::Error::from(io()).context("camera: no such device"), "camera: no such device"),
+        ] {
+            assert_eq!(in_words(&error), says);
+        }
+    }
+
+    #[test]
+    fn an_unknown_check_is_wrong_usage_and_the_names_are_listed() {
+        let parse = |only: &str| Arguments::try_parse_from(["gate-agent", "doctor", "--only", only]);
+        assert!(parse("camera,gate_io").is_ok());
+        let error = parse("camera,moon").err().unwrap();
+        assert_eq!(error.exit_code(), 2);
+        let said = error.to_string();
+        assert!(doctor::NAMES.iter().all(|name| said.contains(name)), "{said}");
+    }
 }

@@ -15,10 +15,15 @@ use crate::time::{LocalMoment, Now, ServiceDay, Trust};
 use crate::view::{Egress, LaneContext, LastUse, PassStanding, Readiness, ReplicaView};
 
 /// Increased whenever the same input could give another verdict.
-pub const RULES_VERSION: u16 = 1;
+///
+/// 2: an exit frees places only for somebody who can really have been inside ([`places_freed`]).
+pub const RULES_VERSION: u16 = 2;
 
 /// An authorised pass whose opening is unknown may be presented again for this long, milliseconds.
 pub const REPRESENT_WINDOW_MS: i64 = 10 * 60 * 1000;
+
+/// A replica that was brought up to date this short ago has heard of every use that other gates could report, milliseconds.
+const HEARD_OF_ALL_MS: i64 = 5 * 60 * 1000;
 
 /// With the clock unsure, a pass may begin at most this far after the earliest possible now, seconds.
 const DOUBT_WINDOW_S: i64 = 24 * 3600;
@@ -70,7 +75,8 @@ pub struct Admission {
     pub charges_use: bool,
     /// Uses left after this one, at most (other gates may have used some); `None`: not counted.
     pub remaining: Option<u32>,
-    /// The zones in which a right is spent (in) or a place is freed (out).
+    /// The zones in which a right is spent (in) or a place is freed (out). Empty on the way out: the gate opens, but
+    /// nothing says that a place became free.
     pub zones: Vec<ZoneId>,
     /// The earlier admission that this one completes: nothing is charged again.
     pub reopens: Option<EventId>,
@@ -172,7 +178,7 @@ fn decide_exit(pass: &ScannedPass, view: &ReplicaView, lane: &LaneContext, now: 
             service_day,
             charges_use: false,
             remaining: None,
-            zones: view.spaces.iter().map(|space| space.zone).collect(),
+            zones: places_freed(claims, view),
             reopens: None,
             clock_doubt: now.trust < Trust::Ntp,
             open_ms: None,
@@ -195,6 +201,30 @@ fn decide_exit(pass: &ScannedPass, view: &ReplicaView, lane: &LaneContext, now: 
             }
         }
     }
+}
+
+/// The zones in which an exit frees a place. Whether the gate opens does not depend on it.
+///
+/// A freed place is a capacity right that an entrance will spend, so it must come from somebody who really leaves:
+///
+/// - No pass of this venue: none. At a free exit any picture opens the gate, and any picture would mint a place. Who
+///   leaves without a pass is counted by the exit button or by what sees the passage.
+/// - The last that is known of the pass is that it left: none. It freed its place then.
+/// - Nothing is known of it, and the replica is fresh: none. It never came in; a pass straight from the printer would
+///   mint places. With an older replica, or one that never heard anything, the entry may be one that this gate has not
+///   heard of yet, so the place is freed: counting too few inside is put right by the next recount, but a zone that
+///   fills up with places which nobody gives back turns everybody away.
+/// - It is known to be inside: one place in each zone.
+///
+/// Somebody whom staff let in by an override and who leaves with a pass was not counted with that pass: such a place
+/// comes back with the next recount.
+fn places_freed(claims: Option<&Claims>, view: &ReplicaView) -> Vec<ZoneId> {
+    let leaves = claims.is_some_and(|claims| claims.venue == view.venue)
+        && match &view.uses.last {
+            Some(last) => last.direction == Direction::In,
+            None => view.age_ms.is_none_or(|age_ms| age_ms > HEARD_OF_ALL_MS),
+        };
+    if leaves { view.spaces.iter().map(|space| space.zone).collect() } else { vec![] }
 }
 
 fn decide_entry(pass: &ScannedPass, view: &ReplicaView, lane: &LaneContext, now: Now) -> Verdict {

@@ -64,23 +64,24 @@ pub enum EventBody {
         /// The question that staff answered with yes, if there was one.
         confirmed: Option<Confirmation>,
     },
-    /// The relay pulse of an admission or override was carried out.
+    /// The relay pulse of an admission or override was carried out; where barrier and lane are watched, the barrier was
+    /// seen open too.
     Opened {
         /// The event that authorised it.
         of: EventId,
     },
-    /// The relay pulse was not carried out, or nobody knows.
+    /// The relay pulse was not carried out, or nobody knows whether the gate opened.
     NotOpened {
         /// The event that authorised it.
         of: EventId,
-        /// True if gate-io can't tell: it may have opened.
+        /// True if it may have opened: gate-io can't tell, or the barrier was not seen to follow the relay.
         unknown: bool,
     },
     /// Something really went through.
     Passed {
-        /// The admission it belongs to, if one does.
+        /// The admission it belongs to, if one does. None: it followed another one, or nobody had let it in.
         of: Option<EventId>,
-        /// Which way.
+        /// Which way the lane leads.
         direction: Direction,
     },
     /// The admission is taken back: its use and rights are free again.
@@ -181,6 +182,9 @@ pub enum Part {
     Storage,
     /// The wall clock.
     Clock,
+    /// What gate-io moves: a pulse was refused or lost, or the barrier did not follow it. Found out by the lane itself,
+    /// and mended only by a pulse that works or by staff, never by gate-io's socket coming back.
+    Barrier,
 }
 
 impl Event {
@@ -195,6 +199,65 @@ impl Event {
     }
 }
 
+/// What a body adds to the counts of its zones.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Counted<'a> {
+    /// In adds one to each zone, out takes one away.
+    pub direction: Direction,
+    /// The zones.
+    pub zones: &'a [ZoneId],
+    /// The recount generation that each zone's number rested on, in the order of `zones`.
+    pub generations: &'a [u64],
+}
+
+/// What a body counts, if it counts anything: the one answer for gates and cloud.
+pub fn counts_of(body: &EventBody) -> Option<Counted<'_>> {
+    let (direction, zones, generations) = match body {
+        EventBody::Authorised { admission, generations, .. } => (admission.direction, &admission.zones, generations),
+        EventBody::Overridden { direction, zones, generations, .. } => (*direction, zones, generations),
+        EventBody::ExitButton { zones, generations } => (Direction::Out, zones, generations),
+        EventBody::EpochOpened { .. }
+        | EventBody::Opened { .. }
+        | EventBody::NotOpened { .. }
+        | EventBody::Passed { .. }
+        | EventBody::Annulled { .. }
+        | EventBody::Refused { .. }
+        | EventBody::Noise { .. }
+        | EventBody::Repeated { .. }
+        | EventBody::Fire { .. }
+        | EventBody::Recounted(_)
+        | EventBody::Health { .. }
+        | EventBody::ClockStepped(_)
+        | EventBody::LaneClosed { .. } => return None,
+    };
+    Some(Counted { direction, zones, generations })
+}
+
+/// The event whose use and places a body takes back: an annulment does, and so does a pulse that certainly never moved
+/// the relay. A pulse of which nobody knows takes nothing back.
+///
+/// It counts exactly where the event it takes back counts. Taking back twice is once.
+pub fn taken_back(body: &EventBody) -> Option<EventId> {
+    match body {
+        EventBody::Annulled { of } | EventBody::NotOpened { of, unknown: false } => Some(*of),
+        EventBody::NotOpened { unknown: true, .. }
+        | EventBody::EpochOpened { .. }
+        | EventBody::Authorised { .. }
+        | EventBody::Opened { .. }
+        | EventBody::Passed { .. }
+        | EventBody::Refused { .. }
+        | EventBody::Noise { .. }
+        | EventBody::Repeated { .. }
+        | EventBody::Overridden { .. }
+        | EventBody::ExitButton { .. }
+        | EventBody::Fire { .. }
+        | EventBody::Recounted(_)
+        | EventBody::Health { .. }
+        | EventBody::ClockStepped(_)
+        | EventBody::LaneClosed { .. } => None,
+    }
+}
+
 /// The hash of an event's canonical bytes.
 pub fn hash(bytes: &[u8]) -> Hash {
     Hash::of(EVENT_DOMAIN, bytes)
@@ -205,4 +268,51 @@ pub fn note_hash(salt: &[u8; 16], text: &str) -> Hash {
     let mut bytes = salt.to_vec();
     bytes.extend_from_slice(text.as_bytes());
     Hash::of("gatenote/1", &bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::examples::{LOT, admission, event_id, input};
+
+    fn authorised() -> EventBody {
+        EventBody::Authorised {
+            input: Box::new(input()),
+            admission: admission(),
+            generations: vec![2],
+            confirmed: None,
+        }
+    }
+
+    fn overridden(direction: Direction) -> EventBody {
+        let (zones, generations) = (vec![LOT], vec![3]);
+        EventBody::Overridden { staff: None, why: "lost".into(), note: None, direction, zones, generations, over: None }
+    }
+
+    fn exit_button() -> EventBody {
+        EventBody::ExitButton { zones: vec![LOT], generations: vec![4] }
+    }
+
+    #[test]
+    fn what_each_body_counts_and_takes_back() {
+        let of = event_id(5);
+        let counts = |direction, generation| Some((direction, vec![LOT], vec![generation]));
+        for (name, body, counted, back) in [
+            ("authorised", authorised(), counts(Direction::In, 2), None),
+            ("override in", overridden(Direction::In), counts(Direction::In, 3), None),
+            ("override out", overridden(Direction::Out), counts(Direction::Out, 3), None),
+            ("exit button", exit_button(), counts(Direction::Out, 4), None),
+            ("annulled", EventBody::Annulled { of }, None, Some(of)),
+            ("never moved", EventBody::NotOpened { of, unknown: false }, None, Some(of)),
+            ("perhaps moved", EventBody::NotOpened { of, unknown: true }, None, None),
+            ("opened", EventBody::Opened { of }, None, None),
+            ("passed", EventBody::Passed { of: Some(of), direction: Direction::In }, None, None),
+            ("repeated", EventBody::Repeated { of, more: 2 }, None, None),
+            ("fire", EventBody::Fire { active: true }, None, None),
+        ] {
+            let found = counts_of(&body).map(|c| (c.direction, c.zones.to_vec(), c.generations.to_vec()));
+            assert_eq!(found, counted, "{name}");
+            assert_eq!(taken_back(&body), back, "{name}");
+        }
+    }
 }

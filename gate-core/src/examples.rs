@@ -5,13 +5,13 @@
 use ed25519_dalek::SigningKey;
 use uuid::Uuid;
 
-use crate::decision::{Admission, DecisionInput, RULES_VERSION, Verdict};
+use crate::decision::{Admission, DecisionInput, Verdict};
 use crate::ids::{BootId, Cti, DeviceId, Direction, EventId, GateId, Kid, LaneId, VenueId, ZoneId};
 use crate::keys::PublicKey;
 use crate::pass::{Claims, IssuerKey, Keyring, PassFlags, ScannedPass, VISITOR_LIMIT, issue, open};
 use crate::product::{OfflineScope, Product, ProductKind, Rule, SecondScan};
 use crate::time::{DayRule, Now, Trust};
-use crate::view::{Egress, LaneContext, Readiness, ReplicaView, Uses, Vendor, ZoneSpace};
+use crate::view::{Egress, LaneContext, LastUse, Readiness, ReplicaView, Uses, Vendor, ZoneSpace};
 
 /// 2026-06-10 12:00:00 in Bucharest (a Wednesday), Unix seconds.
 pub const NOON: i64 = 1_781_082_000;
@@ -124,6 +124,11 @@ pub fn view() -> ReplicaView {
     }
 }
 
+/// A use of the pass at the other gate, a minute before noon.
+pub fn last_use(direction: Direction) -> LastUse {
+    LastUse { at_ms: NOON * 1000 - 60_000, gate: OTHER_GATE, gate_name: "South entrance".into(), direction }
+}
+
 /// The entrance, unattended and ready.
 pub fn entrance() -> LaneContext {
     LaneContext {
@@ -151,9 +156,10 @@ pub fn event_id(seq: u64) -> EventId {
     EventId { device: DEVICE, epoch: 0x0102_0304_0506_0708, seq }
 }
 
-/// An admissible presentation at noon.
+/// An admissible presentation at noon, as software with the first rules wrote it down.
 pub fn input() -> DecisionInput {
-    DecisionInput { pass: scanned(&claims()), view: view(), lane: entrance(), now: noon(), rules: RULES_VERSION }
+    // The version with which the golden files were frozen; entries are decided as then.
+    DecisionInput { pass: scanned(&claims()), view: view(), lane: entrance(), now: noon(), rules: 1 }
 }
 
 /// The admission that [`input`] leads to.

@@ -136,7 +136,14 @@ impl ZoneCount {
         }
     }
 
-    /// What is in the zone by this count; below zero means that somebody left unseen before, or came in unseen.
+    /// What is in the zone by this count. Below zero means that more were seen leaving than coming in: somebody came in
+    /// unseen, or something was counted as an exit that was none.
+    ///
+    /// Such a debt stays until a recount: with -3, the next three entries leave the visible number at 0. It can't be
+    /// forgiven here, because the number is a function of what each actor counted in all, and how far it went below
+    /// zero on the way depends on an order that copies do not share: one that forgave by its own order would show
+    /// another number than the next. A recount is that same correction as a fact which everybody hears of. What keeps
+    /// the debt small is that exits free places only for who was inside ([`crate::decision`]).
     pub fn demand(&self) -> i64 {
         let since = i64::try_from(self.counter.read()).unwrap_or(i64::MAX);
         i64::from(self.basis.observed).saturating_add(since)
@@ -147,7 +154,8 @@ impl ZoneCount {
         u32::try_from(self.demand().max(0)).unwrap_or(u32::MAX)
     }
 
-    /// Places still free: the rights that may be held in all.
+    /// Places still free: the rights that may be held in all. Never more than the capacity, also with a count below zero;
+    /// as long as that debt lasts, as many entries as it is large do not make the number of rights smaller.
     pub fn free(&self, capacity: u32) -> u32 {
         capacity.saturating_sub(self.occupancy())
     }
@@ -221,6 +229,20 @@ mod tests {
             assert!((0..=220).contains(&count.demand()), "step {step}: {}", count.demand());
         }
         assert_eq!((entries, exits, count.occupancy()), (660, 660, 0));
+    }
+
+    #[test]
+    fn a_count_below_zero_gives_no_credit_and_a_recount_ends_it() {
+        let mut count = ZoneCount::default();
+        count.observe(ActorCount { actor: actor(2), entries: 0, exits: 3 });
+        for (entries, demand, occupancy, free) in [(0, -3, 0, 10), (1, -2, 0, 10), (3, 0, 0, 10), (4, 1, 1, 9)] {
+            count.observe(ActorCount { actor: actor(1), entries, exits: 0 });
+            assert_eq!((count.demand(), count.occupancy(), count.free(10)), (demand, occupancy, free), "{entries} in");
+        }
+        let mut counted = ZoneCount::resting_on(basis(1, 9, 0));
+        counted.observe(ActorCount { actor: actor(1), entries: 1, exits: 0 });
+        count.merge(counted);
+        assert_eq!((count.occupancy(), count.free(10)), (1, 9), "the first entry after a recount is seen at once");
     }
 
     #[test]

@@ -17,3 +17,4 @@ pub mod gate_io;
 pub mod lines;
 pub mod reader;
 pub mod sandbox;
+pub mod socket;

@@ -3,9 +3,10 @@
 mod bad_input;
 mod faults;
 mod kills;
+mod stolen_card;
 
 use gate_tests::world::stock::Stock;
-use gate_tests::world::{Gate, GatePlan, fresh_folder};
+use gate_tests::world::{Gate, GatePlan, HOLD, fresh_folder};
 use hardware::lines::simulated::ReleaseModel;
 
 /// A gate with a filled replica and a cloud that does not answer.
@@ -20,7 +21,7 @@ impl Alone {
         let world = fresh_folder(&format!("gate-{name}"))?;
         let stock = Stock::new(gate_tests::clock::unix_ms());
         let cloud = gate_tests::world::free_address()?;
-        let gate = Gate::build(&GatePlan { name, world: &world, cloud, release: ReleaseModel::Strict })?;
+        let gate = Gate::build(&GatePlan { name, world: &world, cloud, release: ReleaseModel::Strict, hold: HOLD })?;
         drop(stock.fill(&gate.data_dir(), &format!("http://{cloud}"), 10)?);
         Ok(Self { gate, stock, world })
     }

@@ -1,13 +1,17 @@
 //! Devices: which gate speaks, proved by the signature of its request (RFC 9421, in gate-core's one strict form).
 
-use axum::body::Bytes;
-use axum::extract::{FromRequest, Request};
+use axum::body::{Body, Bytes};
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use gate_core::ids::{DeviceId, GateId, VenueId};
 use gate_core::keys::PublicKey;
 use gate_core::sync::request_signature::{self, SignatureHeaders, Signer9421, WINDOW_S};
 
 use crate::app::App;
+use crate::extract::Upgrade;
+use crate::keys;
 use crate::problem::{ApiError, too_large};
 use crate::store::{Tx, params};
 
@@ -39,14 +43,20 @@ pub struct AnyDevice {
 #[derive(Clone, Debug)]
 pub struct EnrolledDevice(pub AnyDevice);
 
-/// The answer to a device that was withdrawn.
-pub fn revoked() -> ApiError {
-    ApiError::new(
-        StatusCode::FORBIDDEN,
-        "device_revoked",
-        "This device was withdrawn",
-        "Enrol the gate again with a new code from the dashboard. What it sends meanwhile is kept aside.",
-    )
+/// The answer to a device that was withdrawn. It carries the statement that the venue's root signed, because a gate
+/// believes nobody's mere word that it is withdrawn.
+pub async fn revoked(app: &App, device: &AnyDevice) -> ApiError {
+    let subject = format!("device/{}", device.device);
+    match app.db().read(async |tx| keys::statement_about(tx, device.venue, &subject).await).await {
+        Ok(statement) => ApiError::new(
+            StatusCode::FORBIDDEN,
+            "device_revoked",
+            "This device was withdrawn",
+            "Enrol the gate again with a new code from the dashboard. What it sends meanwhile is kept aside.",
+        )
+        .with_statement(statement.as_deref()),
+        Err(error) => error.into(),
+    }
 }
 
 impl FromRequest<App> for EnrolledDevice {
@@ -54,7 +64,29 @@ impl FromRequest<App> for EnrolledDevice {
 
     async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
         let device = AnyDevice::from_request(request, app).await?;
-        if device.revoked { Err(revoked()) } else { Ok(Self(device)) }
+        if device.revoked { Err(revoked(app, &device).await) } else { Ok(Self(device)) }
+    }
+}
+
+/// A device that is enrolled and believed, and wants to be held on the line.
+pub struct DeviceChannel {
+    /// The device.
+    pub device: AnyDevice,
+    /// Its wish; looked at only once the device is known.
+    pub upgrade: WebSocketUpgrade,
+}
+
+impl FromRequest<App> for DeviceChannel {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
+        let (mut parts, body) = request.into_parts();
+        let device = AnyDevice::read(&parts, body, app).await?;
+        if device.revoked {
+            return Err(revoked(app, &device).await);
+        }
+        let Upgrade(upgrade) = Upgrade::from_request_parts(&mut parts, app).await?;
+        Ok(Self { device, upgrade })
     }
 }
 
@@ -63,6 +95,12 @@ impl FromRequest<App> for AnyDevice {
 
     async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
         let (parts, body) = request.into_parts();
+        Self::read(&parts, body, app).await
+    }
+}
+
+impl AnyDevice {
+    async fn read(parts: &Parts, body: Body, app: &App) -> Result<Self, ApiError> {
         let headers = SignatureHeaders {
             content_digest: only(&parts.headers, "content-digest")?,
             signature_input: only(&parts.headers, "signature-input")?,

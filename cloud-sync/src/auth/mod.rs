@@ -3,17 +3,19 @@
 
 mod address;
 mod device;
+mod known;
 mod password;
 mod person;
 mod session;
 mod throttle;
 
 pub use address::Address;
-pub use device::{AnyDevice, EnrolledDevice, revoked};
+pub use device::{AnyDevice, DeviceChannel, EnrolledDevice, revoked};
+pub use known::{browser as known_browser, cookie as known_cookie};
 pub use password::{PasswordHash, check as check_password, make as make_password};
 pub use person::{Browser, Manager, Person, still_manages};
 pub use session::{cookie_for, cookie_gone, end as end_session, start as start_session};
-pub use throttle::{attempt, forgive};
+pub use throttle::{attempt, attempt_account, forgive};
 
 #[cfg(test)]
 mod tests;

@@ -67,10 +67,15 @@ pub(super) async fn person(app: &App, headers: &HeaderMap) -> Result<Option<Stri
 }
 
 fn token_in(headers: &HeaderMap) -> Option<String> {
+    cookie_in(headers, COOKIE_NAME)
+}
+
+/// The one cookie of a name.
+pub(super) fn cookie_in(headers: &HeaderMap, wanted: &str) -> Option<String> {
     let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
     let mut found = cookies.flat_map(|line| line.split(';')).filter_map(|pair| {
         let (name, value) = pair.trim().split_once('=')?;
-        (name == COOKIE_NAME).then(|| value.to_owned())
+        (name == wanted).then(|| value.to_owned())
     });
     // Two cookies of this name mean that somebody planted one: believe neither.
     let token = found.next()?;

@@ -1,9 +1,9 @@
 //! What an event means for the numbers people see and for what other gates must know.
 
 use gate_core::decision::{Admission, DecisionInput};
-use gate_core::event::{Event, EventBody};
-use gate_core::ids::{Direction, EventId, ZoneId};
-use gate_core::product::Rule;
+use gate_core::event::{self, Event, EventBody};
+use gate_core::ids::{Direction, EventId};
+use gate_core::product::{Product, Rule};
 use gate_core::reason::Reason;
 use gate_core::sync::v1::UseMark;
 use gate_core::time::{ServiceDay, Trust};
@@ -26,15 +26,17 @@ pub(super) async fn apply(tx: &mut Tx, source: &Source, event: &Event, news: &mu
             .await?;
             chain::note_opening(tx, source, event.id, *continues).await?;
         }
-        EventBody::Authorised { input, admission, generations, .. } => {
-            authorised(tx, source, event, (input, admission), generations, news).await?;
+        EventBody::Authorised { input, admission, .. } => {
+            count(tx, source, event, news).await?;
+            authorised(tx, source, event, (input, admission), news).await?;
+            taken_back_before(tx, source, event, news).await?;
         }
-        EventBody::Annulled { of } => {
-            about(tx, source, event.id, *of, "annulled", 1).await?;
-            if let Some(base) = stored(tx, source, *of).await? {
-                annul(tx, source, event.id, &base, news).await?;
-            }
+        EventBody::Overridden { .. } | EventBody::ExitButton { .. } => {
+            count(tx, source, event, news).await?;
+            taken_back_before(tx, source, event, news).await?;
         }
+        EventBody::Annulled { .. } => take_back(tx, source, event, "annulled", news).await?,
+        EventBody::NotOpened { .. } => take_back(tx, source, event, "not_opened", news).await?,
         EventBody::Refused { reason, .. } | EventBody::Noise { reason, .. } => {
             refused(tx, source, event, *reason, 1).await?;
             for (_, more) in followups(tx, source, event.id, "repeated").await? {
@@ -48,12 +50,6 @@ pub(super) async fn apply(tx: &mut Tx, source: &Source, event: &Event, news: &mu
             {
                 refused(tx, source, &base, *reason, i64::from(*more)).await?;
             }
-        }
-        EventBody::Overridden { direction, zones, generations, .. } => {
-            count(tx, source, event, *direction, zones, generations, news).await?;
-        }
-        EventBody::ExitButton { zones, generations } => {
-            count(tx, source, event, Direction::Out, zones, generations, news).await?;
         }
         EventBody::Recounted(recount) => {
             if !counts::rest_on(tx, source.venue, event.id, recount).await? {
@@ -72,7 +68,6 @@ pub(super) async fn apply(tx: &mut Tx, source: &Source, event: &Event, news: &mu
             .await?;
         }
         EventBody::Opened { .. }
-        | EventBody::NotOpened { .. }
         | EventBody::Passed { .. }
         | EventBody::Fire { .. }
         | EventBody::ClockStepped(_)
@@ -96,40 +91,62 @@ async fn note_clock(tx: &mut Tx, source: &Source, event: &Event) -> Result<(), D
     .map(|_| ())
 }
 
+/// Keeps what an admission charges its pass.
 async fn authorised(
     tx: &mut Tx,
     source: &Source,
     event: &Event,
     (input, admission): (&DecisionInput, &Admission),
-    generations: &[u64],
     news: &mut News,
 ) -> Result<(), Refusal> {
-    count(tx, source, event, admission.direction, &admission.zones, generations, news).await?;
-    if let Some(pass) = &admission.pass {
-        let mark = UseMark {
-            event: event.id,
-            pass: pass.clone(),
-            gate: event.gate,
-            at_ms: event.at.wall_ms,
-            service_day: admission.service_day,
-            direction: admission.direction,
-            charged: admission.charges_use,
-            annulled: false,
-        };
-        tx.execute(
-            "INSERT INTO uses (venue_id, event, vendor_code, cti, gate_id, at_ms, service_day, direction, charged, annulled) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0)",
-            params![source.venue, event.id, &pass.vendor, pass.cti, event.gate, mark.at_ms, mark.service_day.0, way(mark.direction), mark.charged],
-        )
-        .await?;
-        if mark.charged {
-            look_for_double_use(tx, source, input, &mark).await?;
-        }
-        news.uses.insert(event.id, mark);
+    let Some(mark) = use_mark(event, admission, false) else { return Ok(()) };
+    tx.execute(
+        "INSERT INTO uses (venue_id, event, vendor_code, cti, gate_id, at_ms, service_day, direction, charged, annulled) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0)",
+        params![source.venue, event.id, &mark.pass.vendor, mark.pass.cti, event.gate, mark.at_ms, mark.service_day.0, way(mark.direction), mark.charged],
+    )
+    .await?;
+    if mark.charged {
+        look_for_double_use(tx, source, input, &mark).await?;
     }
-    for (by, _) in followups(tx, source, event.id, "annulled").await? {
-        annul(tx, source, by, event, news).await?;
-    }
+    news.uses.insert(event.id, mark);
     Ok(())
+}
+
+fn use_mark(event: &Event, admission: &Admission, annulled: bool) -> Option<UseMark> {
+    let pass = admission.pass.clone()?;
+    Some(UseMark {
+        event: event.id,
+        pass,
+        gate: event.gate,
+        at_ms: event.at.wall_ms,
+        service_day: admission.service_day,
+        direction: admission.direction,
+        charged: admission.charges_use,
+        annulled,
+    })
+}
+
+/// How often a pass may charge: in all, and per day of the venue.
+///
+/// The same as the decision at the gate: all rules must hold, so the smallest number counts; a product that does not say
+/// how often means once; the number of the pass's own row goes before the product's.
+fn allowance(product: Option<&Product>, row_uses: Option<u32>) -> (Option<u32>, Option<u32>) {
+    let (mut in_all, mut per_day, mut named) = (None, None, false);
+    let least = |known: Option<u32>, n: u32| Some(known.map_or(n, |known| known.min(n)));
+    for rule in product.iter().flat_map(|product| &product.rules).filter_map(Rule::read) {
+        match rule {
+            Rule::Single => in_all = least(in_all, 1),
+            Rule::Times(n) => in_all = least(in_all, n),
+            Rule::PerDay(n) => per_day = least(per_day, n),
+            Rule::Unlimited => {}
+            Rule::Hours { .. } | Rule::ReentryAfterExit | Rule::MinInterval(_) | Rule::ChildWithAdult => continue,
+        }
+        named = true;
+    }
+    if !named {
+        in_all = Some(1);
+    }
+    (row_uses.or(in_all), per_day)
 }
 
 /// More uses than the pass has are said aloud: gates that were apart can't prevent them.
@@ -139,55 +156,59 @@ async fn look_for_double_use(
     input: &DecisionInput,
     mark: &UseMark,
 ) -> Result<(), DbError> {
-    let rules = input.view.product.iter().flat_map(|product| &product.rules).filter_map(Rule::read);
-    let allowed = rules.fold(None, |found, rule| match rule {
-        Rule::Single => Some(1),
-        Rule::Times(n) => Some(i64::from(n)),
-        Rule::PerDay(_)
-        | Rule::Unlimited
-        | Rule::Hours { .. }
-        | Rule::ReentryAfterExit
-        | Rule::MinInterval(_)
-        | Rule::ChildWithAdult => found,
-    });
-    let allowed = input.view.row.as_ref().and_then(|row| row.uses).map(i64::from).or(allowed);
-    let Some(allowed) = allowed else { return Ok(()) };
-    let charged = tx
-        .number(
-            "SELECT COUNT(*) FROM uses WHERE venue_id = $1 AND cti = $2 AND vendor_code = $3 AND charged = 1 AND annulled = 0",
-            params![source.venue, mark.pass.cti, &mark.pass.vendor],
-        )
-        .await?;
-    if charged > allowed {
-        let evidence =
-            format!("pass {} was used {charged} times of {allowed}, last by event {}", mark.pass, mark.event);
-        alert(tx, source, "double_use", &evidence).await?;
+    let row_uses = input.view.row.as_ref().and_then(|row| row.uses);
+    let (in_all, per_day) = allowance(input.view.product.as_ref(), row_uses);
+    if let Some(allowed) = in_all {
+        let charged = tx
+            .number(
+                "SELECT COUNT(*) FROM uses WHERE venue_id = $1 AND cti = $2 AND vendor_code = $3 AND charged = 1 AND annulled = 0",
+                params![source.venue, mark.pass.cti, &mark.pass.vendor],
+            )
+            .await?;
+        if charged > i64::from(allowed) {
+            let evidence =
+                format!("pass {} was used {charged} times of {allowed}, last by event {}", mark.pass, mark.event);
+            alert(tx, source, "double_use", &evidence).await?;
+        }
+    }
+    if let Some(allowed) = per_day {
+        let charged = tx
+            .number(
+                "SELECT COUNT(*) FROM uses WHERE venue_id = $1 AND cti = $2 AND vendor_code = $3 AND charged = 1 AND annulled = 0 AND service_day = $4",
+                params![source.venue, mark.pass.cti, &mark.pass.vendor, mark.service_day.0],
+            )
+            .await?;
+        if charged > i64::from(allowed) {
+            let evidence = format!(
+                "pass {} was used {charged} times of {allowed} in one day, last by event {}",
+                mark.pass, mark.event
+            );
+            alert(tx, source, "double_use", &evidence).await?;
+        }
     }
     Ok(())
 }
 
-/// Counts somebody through zones, and into the quarter of an hour.
-async fn count(
-    tx: &mut Tx,
-    source: &Source,
-    event: &Event,
-    direction: Direction,
-    zones: &[ZoneId],
-    generations: &[u64],
-    news: &mut News,
-) -> Result<(), Refusal> {
-    if zones.len() != generations.len() {
+/// Counts what an event counts: through zones, and into the quarter of an hour.
+async fn count(tx: &mut Tx, source: &Source, event: &Event, news: &mut News) -> Result<(), Refusal> {
+    let Some(counted) = event::counts_of(&event.body) else { return Ok(()) };
+    if counted.zones.len() != counted.generations.len() {
         return Err(Refusal::Park("it names another number of generations than of zones".to_owned()));
     }
-    for (zone, generation) in zones.iter().zip(generations) {
-        let passage =
-            Passage { by: event.id, of: event.id, generation: *generation, at_ms: event.at.wall_ms, direction };
+    for (zone, generation) in counted.zones.iter().zip(counted.generations) {
+        let passage = Passage {
+            by: event.id,
+            of: event.id,
+            generation: *generation,
+            at_ms: event.at.wall_ms,
+            direction: counted.direction,
+        };
         if !counts::add(tx, source.venue, *zone, &passage).await? {
             return Err(Refusal::Park("it names a zone that is not this venue's".to_owned()));
         }
         news.zones.insert(*zone);
     }
-    rate(tx, source, event.at.wall_ms, direction, 1).await?;
+    rate(tx, source, event.at.wall_ms, counted.direction, 1).await?;
     Ok(())
 }
 
@@ -205,32 +226,65 @@ async fn rate(tx: &mut Tx, source: &Source, at_ms: i64, direction: Direction, by
     .map(|_| ())
 }
 
-/// Takes an admission back: its use is free again, and the other way is counted up.
+/// The events that take another one back, each by its kind; one of them is enough, a second one changes nothing.
+const TAKERS: [&str; 2] = ["annulled", "not_opened"];
+
+/// Takes in an event that may take another one back.
+async fn take_back(
+    tx: &mut Tx,
+    source: &Source,
+    event: &Event,
+    kind: &'static str,
+    news: &mut News,
+) -> Result<(), Refusal> {
+    // A relay of which nobody knows whether it moved takes nothing back.
+    let Some(of) = event::taken_back(&event.body) else { return Ok(()) };
+    let before = takers(tx, source, of).await?;
+    about(tx, source, event.id, of, kind, 1).await?;
+    if before.is_empty()
+        && let Some(base) = stored(tx, source, of).await?
+    {
+        annul(tx, source, event.id, &base, news).await?;
+    }
+    Ok(())
+}
+
+/// What took an event back before it came itself.
+async fn taken_back_before(tx: &mut Tx, source: &Source, base: &Event, news: &mut News) -> Result<(), Refusal> {
+    // Of two the device's earlier one counts, as it did at the gate.
+    match takers(tx, source, base.id).await?.first() {
+        Some(by) => annul(tx, source, *by, base, news).await,
+        None => Ok(()),
+    }
+}
+
+async fn takers(tx: &mut Tx, source: &Source, of: EventId) -> Result<Vec<EventId>, DbError> {
+    let mut found = Vec::new();
+    for kind in TAKERS {
+        found.extend(followups(tx, source, of, kind).await?.into_iter().map(|(by, _)| by));
+    }
+    found.sort_by_key(|by| (by.epoch, by.seq));
+    Ok(found)
+}
+
+/// Takes back what an event counted: the other way is counted up, and a use is free again.
 async fn annul(tx: &mut Tx, source: &Source, by: EventId, base: &Event, news: &mut News) -> Result<(), Refusal> {
-    let EventBody::Authorised { admission, generations, .. } = &base.body else { return Ok(()) };
-    let back = match admission.direction {
+    let Some(counted) = event::counts_of(&base.body) else { return Ok(()) };
+    let back = match counted.direction {
         Direction::In => Direction::Out,
         Direction::Out => Direction::In,
     };
-    for (zone, generation) in admission.zones.iter().zip(generations) {
+    for (zone, generation) in counted.zones.iter().zip(counted.generations) {
         let passage = Passage { by, of: base.id, generation: *generation, at_ms: base.at.wall_ms, direction: back };
         counts::add(tx, source.venue, *zone, &passage).await?;
         news.zones.insert(*zone);
     }
-    rate(tx, source, base.at.wall_ms, admission.direction, -1).await?;
-    if let Some(pass) = &admission.pass {
+    rate(tx, source, base.at.wall_ms, counted.direction, -1).await?;
+    if let EventBody::Authorised { admission, .. } = &base.body
+        && let Some(mark) = use_mark(base, admission, true)
+    {
         tx.execute("UPDATE uses SET annulled = 1 WHERE venue_id = $1 AND event = $2", params![source.venue, base.id])
             .await?;
-        let mark = UseMark {
-            event: base.id,
-            pass: pass.clone(),
-            gate: base.gate,
-            at_ms: base.at.wall_ms,
-            service_day: admission.service_day,
-            direction: admission.direction,
-            charged: admission.charges_use,
-            annulled: true,
-        };
         news.uses.insert(base.id, mark);
     }
     Ok(())
@@ -262,8 +316,8 @@ async fn about(
     if of.device != source.device {
         return Err(Refusal::Park("it is about an event of another device".to_owned()));
     }
-    if kind == "annulled" && !followups(tx, source, of, kind).await?.is_empty() {
-        return Err(Refusal::Park("the admission is annulled already".to_owned()));
+    if TAKERS.contains(&kind) && !followups(tx, source, of, kind).await?.is_empty() {
+        return Err(Refusal::Park("it is taken back already".to_owned()));
     }
     tx.execute(
         "INSERT INTO followups (venue_id, about, event, kind, amount) VALUES ($1, $2, $3, $4, $5)",

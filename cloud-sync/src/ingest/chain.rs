@@ -143,8 +143,16 @@ pub(super) async fn note_head(tx: &mut Tx, source: &Source, head: &Head) -> Resu
         "UPDATE devices SET pending = $1 WHERE venue_id = $2 AND device_id = $3",
         params![written.saturating_sub(held).max(0), source.venue, source.device],
     )
-    .await
-    .map(|_| ())
+    .await?;
+    if written <= held {
+        // All that it wrote is here: what it did before the changes it has applied is counted.
+        tx.execute(
+            "UPDATE devices SET settled = pulled WHERE venue_id = $1 AND device_id = $2",
+            params![source.venue, source.device],
+        )
+        .await?;
+    }
+    Ok(())
 }
 
 /// A second child of one head is a fork: the device's card was copied or set back.

@@ -1,7 +1,7 @@
 //! How many are in a zone, kept as the sums of each actor since the zone's recount.
 
 use gate_core::canonical;
-use gate_core::ids::{Direction, EventId, VenueId, ZoneId};
+use gate_core::ids::{Direction, EventId, GateId, Hash, VenueId, ZoneId};
 use gate_core::occupancy::{Actor, ActorCount, Basis, Fullness, Recount, ZoneCount};
 use gate_core::sync::v1::ZoneTally;
 
@@ -149,6 +149,44 @@ pub(super) async fn settle(tx: &mut Tx, venue: VenueId, zone: ZoneId) -> Result<
         .await?;
     }
     Ok(tally)
+}
+
+/// Tells somebody, once until it ends, that more are in a zone than it holds.
+pub async fn note_capacity(
+    tx: &mut Tx,
+    venue: VenueId,
+    zone: ZoneId,
+    gate: Option<GateId>,
+    now_ms: i64,
+) -> Result<(), DbError> {
+    let row = tx
+        .first(
+            "SELECT name, capacity, over_capacity FROM zones WHERE venue_id = $1 AND zone_id = $2",
+            params![venue, zone],
+        )
+        .await?;
+    let Some(row) = row else { return Ok(()) };
+    let (name, capacity, known): (String, u32, bool) = (row.get(0)?, row.get(1)?, row.get(2)?);
+    let occupancy = merged(&tally(tx, venue, zone).await?).occupancy();
+    let over = occupancy > capacity;
+    if over == known {
+        return Ok(());
+    }
+    tx.execute("UPDATE zones SET over_capacity = $1 WHERE venue_id = $2 AND zone_id = $3", params![over, venue, zone])
+        .await?;
+    if over {
+        let episodes = tx
+            .number("SELECT COUNT(*) FROM alerts WHERE venue_id = $1 AND kind = 'over_capacity'", params![venue])
+            .await?;
+        let evidence = format!("zone {zone} ({name}) counts {occupancy} in {capacity} places");
+        let id = Hash::of("gatealert/1", format!("over_capacity\n{zone}\n{episodes}").as_bytes());
+        tx.execute(
+            "INSERT INTO alerts (venue_id, alert_id, kind, gate_id, evidence, raised_ms) VALUES ($1, $2, 'over_capacity', $3, $4, $5)",
+            params![venue, id, gate, evidence, now_ms],
+        )
+        .await?;
+    }
+    Ok(())
 }
 
 /// Reads a stored word; an unknown one begins anew.

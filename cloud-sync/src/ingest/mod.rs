@@ -16,7 +16,7 @@ use gate_core::sync::v1::{Change, ItemOutcome, JournalHead, Push, PushReply, Rec
 use gate_core::time::DayRule;
 use serde_bytes::ByteBuf;
 
-pub use counts::{fullness, fullness_text, merged, tally};
+pub use counts::{fullness, fullness_text, merged, note_capacity, tally};
 
 use crate::app::App;
 use crate::auth::AnyDevice;
@@ -64,6 +64,7 @@ impl From<DbError> for Refusal {
             DbError::Type { .. } => Self::Park(format!("could not be applied: {error}")),
             DbError::Storage(_)
             | DbError::Damaged(_)
+            | DbError::Foreign
             | DbError::Closed
             | DbError::Statement(_)
             | DbError::Newer { .. } => Self::Db(error),
@@ -113,6 +114,7 @@ pub async fn push(tx: &mut Tx, app: &App, device: &AnyDevice, push: &Push) -> Re
     let mut changes: Vec<Change> = news.uses.into_values().map(Change::Use).collect();
     for zone in news.zones {
         changes.push(Change::Count(counts::settle(tx, source.venue, zone).await?));
+        counts::note_capacity(tx, source.venue, zone, Some(source.gate), source.now_ms).await?;
     }
     replica::publish(tx, app.master(), source.venue, changes).await?;
     Ok(PushReply { outcomes, receipts })

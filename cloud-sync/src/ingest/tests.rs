@@ -6,6 +6,8 @@ use gate_core::ids::{DeviceId, Direction, EventId, GateId, Hash, VenueId};
 use gate_core::journal::SealedEvent;
 use gate_core::occupancy::Recount;
 use gate_core::pass::Keyring;
+use gate_core::product::Rule;
+use gate_core::statement::{Statement, StatementBody};
 use gate_core::sync::v1::{Change, EVENTS_PATH, ItemOutcome, PUSH_LIMIT, PushReply, Receipt, Signed, UseMark};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -19,22 +21,36 @@ struct Lot {
     keys: Keyring,
     texts: Vec<String>,
     ctis: Vec<String>,
+    /// A pass that the morning does not use.
+    spare: String,
+    spare_cti: String,
 }
 
 impl Lot {
     async fn new(passes: usize) -> Self {
+        Self::with_spare(passes, 0).await
+    }
+
+    async fn and_one_more(passes: usize) -> Self {
+        Self::with_spare(passes, 1).await
+    }
+
+    async fn with_spare(passes: usize, spare: usize) -> Self {
         let world = World::new().await;
         let zone = world.zone(10).await;
         let entrance = world.device(zone, Direction::In).await;
         let exit = world.device(zone, Direction::Out).await;
         let vendor = world.vendor("Bakery").await;
-        let made = world.batch("k", &world.batch_of(&vendor, passes)).await.ok().json();
+        let made = world.batch("k", &world.batch_of(&vendor, passes + spare)).await.ok().json();
         let batch = made["batch_id"].as_str().unwrap().to_owned();
         let keys = keyring(&entrance.replica(&world).await, &entrance);
-        let texts = crate::routes::batch_texts(&world.app, entrance.enrolled.venue, &batch).await;
+        let mut texts = crate::routes::batch_texts(&world.app, entrance.enrolled.venue, &batch).await;
         let whole = world.get(&world.at(&format!("batches/{batch}"))).await.ok().json();
-        let ctis = whole["passes"].as_array().unwrap().iter().map(|p| p["cti"].as_str().unwrap().to_owned()).collect();
-        Self { world, entrance, exit, keys, texts, ctis }
+        let mut ctis: Vec<String> =
+            whole["passes"].as_array().unwrap().iter().map(|p| p["cti"].as_str().unwrap().to_owned()).collect();
+        let spare_cti = if spare > 0 { ctis.pop().unwrap() } else { String::new() };
+        let spare = if spare > 0 { texts.pop().unwrap() } else { String::new() };
+        Self { world, entrance, exit, keys, texts, ctis, spare, spare_cti }
     }
 
     async fn overview(&self) -> Value {
@@ -264,6 +280,146 @@ async fn an_annulment_frees_use_and_place_in_either_order() {
     }
 }
 
+/// What was counted and did not happen is taken back, whatever counted it and whichever of the two comes first.
+#[tokio::test]
+async fn what_did_not_happen_is_taken_back_for_every_kind_of_opening_in_either_order() {
+    let not_opened = |unknown: bool| move |of: EventId| EventBody::NotOpened { of, unknown };
+    type Takers = Vec<Box<dyn Fn(EventId) -> EventBody>>;
+    let annulled = || -> Takers { vec![Box::new(|of| EventBody::Annulled { of })] };
+    let both = |first: bool| -> Takers {
+        let mut both: Takers = vec![Box::new(|of| EventBody::Annulled { of }), Box::new(not_opened(false))];
+        if first {
+            both.reverse();
+        }
+        both
+    };
+    for (name, takers, taken, parked_items) in [
+        ("nothing", vec![], false, 0),
+        ("annulled", annulled(), true, 0),
+        ("annulled twice", vec![annulled().remove(0), annulled().remove(0)], true, 1),
+        ("certainly not opened", vec![Box::new(not_opened(false)) as Box<dyn Fn(EventId) -> EventBody>], true, 0),
+        ("perhaps opened", vec![Box::new(not_opened(true))], false, 0),
+        ("annulled, then not opened", both(false), true, 0),
+        ("not opened, then annulled", both(true), true, 0),
+        (
+            "not opened twice",
+            vec![Box::new(not_opened(false)) as Box<dyn Fn(EventId) -> EventBody>, Box::new(not_opened(false))],
+            true,
+            1,
+        ),
+    ] {
+        for kind in ["authorised", "overridden in", "overridden out", "exit button"] {
+            for reversed in [false, true] {
+                let case = format!("{kind}, {name}, reversed: {reversed}");
+                let lot = Lot::and_one_more(2).await;
+                let zones = vec![lot.entrance.zone];
+                let over = |direction| EventBody::Overridden {
+                    staff: None,
+                    why: "other".into(),
+                    note: None,
+                    direction,
+                    zones: zones.clone(),
+                    generations: vec![0],
+                    over: None,
+                };
+                // Two are in already, by an earlier journal, so that leaving shows.
+                lot.entrance.push(&lot.world, &bytes(&lot.morning(vec![]))).await;
+                let (mut journal, opened) = lot.entrance.journal(12, None);
+                let body = match kind {
+                    "authorised" => lot.entrance.admit(&lot.spare, &lot.keys, NOON + 70_000),
+                    "overridden in" => over(Direction::In),
+                    "overridden out" => over(Direction::Out),
+                    _ => EventBody::ExitButton { zones: zones.clone(), generations: vec![0] },
+                };
+                let base = journal.append(None, now(NOON + 70_000), body);
+                let of = base.event.id;
+                let mut sent = vec![opened.bytes, base.bytes];
+                for taker in &takers {
+                    sent.push(journal.append(None, now(NOON + 71_000), taker(of)).bytes);
+                }
+                if reversed {
+                    sent.reverse();
+                }
+                let reply = lot.entrance.push(&lot.world, &sent).await;
+                assert_eq!(reply.outcomes.iter().filter(|o| parked(o)).count(), parked_items, "{case}");
+                let entered = matches!(kind, "authorised" | "overridden in");
+                let expected = match (taken, entered) {
+                    (true, _) => 2,
+                    (false, true) => 3,
+                    (false, false) => 1,
+                };
+                assert_eq!(lot.occupancy().await, expected, "{case}");
+                let bucket = lot.overview().await["rates"]["buckets"][95].clone();
+                let (entries, exits) = if taken {
+                    (2, 0)
+                } else if entered {
+                    (3, 0)
+                } else {
+                    (2, 1)
+                };
+                assert_eq!(
+                    (bucket["entries"].as_i64(), bucket["exits"].as_i64()),
+                    (Some(entries), Some(exits)),
+                    "{case}"
+                );
+                if kind == "authorised" {
+                    let pass = lot.world.get(&lot.world.at(&format!("passes/{}", lot.spare_cti))).await.ok().json();
+                    let word = if taken { "valid" } else { "used" };
+                    assert_eq!(pass["status"], word, "{case}");
+                    assert_eq!(pass["uses"][0]["annulled"], taken, "{case}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_taken_back_opening_counts_where_the_opening_counts() {
+    // The recount saw the admission, so neither it nor its annulment adds to the number.
+    let lot = Lot::new(1).await;
+    let zone = lot.entrance.zone;
+    let of = lot.morning(vec![])[1].event.id;
+    let recount = Recount { zone, generation: 1, observed: 7, at_ms: NOON + 1500, frontier: vec![of] };
+    let events = lot.morning(vec![EventBody::Recounted(recount), EventBody::NotOpened { of, unknown: false }]);
+    for reversed in [false, true] {
+        let mut sent = bytes(&events);
+        if reversed {
+            sent.reverse();
+        }
+        lot.entrance.push(&lot.world, &sent).await;
+        assert_eq!(lot.occupancy().await, 7, "reversed: {reversed}");
+    }
+}
+
+#[tokio::test]
+async fn more_in_a_zone_than_it_holds_is_said_once_until_it_ends() {
+    let lot = Lot::new(3).await;
+    let zone = lot.entrance.zone;
+    let set = async |capacity: u32| {
+        let path = lot.world.at(&format!("zones/{zone}"));
+        lot.world.send(lot.world.request("PATCH", &path, Some(json!({"capacity": capacity})))).await.ok()
+    };
+    set(2).await;
+    let events = lot.morning(vec![]);
+    for event in &events {
+        lot.entrance.push(&lot.world, std::slice::from_ref(&event.bytes)).await;
+    }
+    assert_eq!(lot.alerts().await, ["over_capacity"]);
+    let warned = lot.overview().await["warnings"].clone();
+    assert_eq!(
+        warned,
+        json!([{"kind": "over_capacity", "zone_id": zone, "zone": "Lot", "occupancy": 3, "capacity": 2}])
+    );
+    let (mut journal, opened) = lot.exit.journal(21, None);
+    let leave = EventBody::ExitButton { zones: vec![zone], generations: vec![0] };
+    let gone = journal.append(None, now(NOON + 5000), leave);
+    lot.exit.push(&lot.world, &[opened.bytes, gone.bytes]).await;
+    assert_eq!(lot.overview().await["warnings"], json!([]));
+    set(1).await;
+    assert_eq!(lot.alerts().await, ["over_capacity", "over_capacity"], "a second time is told again");
+    assert_eq!(lot.overview().await["zones"][0]["capacity"], 1, "a capacity below what is in it is taken");
+}
+
 #[tokio::test]
 async fn other_gates_hear_of_uses_and_counts_as_signed_changes() {
     let lot = Lot::new(2).await;
@@ -306,6 +462,116 @@ async fn a_second_use_that_nobody_could_prevent_is_reported() {
     assert_eq!((code["status"].as_str(), code["uses"].as_array().unwrap().len()), (Some("used"), 2));
 }
 
+/// How often is often enough: what the gates' own rules say, also where the product names no number.
+#[tokio::test]
+async fn too_many_uses_are_found_by_the_rules_of_the_product() {
+    const DAY: i64 = 86_400_000;
+    for (name, rules, at, reported) in [
+        ("no rule means once", vec![], vec![0, 1000], 1),
+        ("hours alone mean once", vec![Rule::Hours { weekdays: 127, from_min: 0, to_min: 0 }], vec![0, 1000], 1),
+        ("twice a day, three times", vec![Rule::PerDay(2)], vec![0, 1000, 2000], 1),
+        ("twice a day, on two days", vec![Rule::PerDay(2)], vec![0, 1000, DAY, DAY + 1000], 0),
+        ("once a day, twice on the second", vec![Rule::PerDay(1)], vec![0, DAY, DAY + 1000], 1),
+        ("the smallest number", vec![Rule::Times(5), Rule::Times(2)], vec![0, 1000, 2000], 1),
+        ("both a day and in all", vec![Rule::PerDay(1), Rule::Times(2)], vec![0, DAY, 2 * DAY], 1),
+        ("unlimited", vec![Rule::Unlimited], vec![0, 1000, 2000], 0),
+    ] {
+        let lot = Lot::new(1).await;
+        // Two gates that heard nothing of each other take turns.
+        let south = lot.world.device(lot.entrance.zone, Direction::In).await;
+        let gates = [&lot.entrance, &south];
+        let mut journals: Vec<_> = gates.iter().map(|gate| gate.journal(11, None)).collect();
+        let mut sent: Vec<Vec<Vec<u8>>> = journals.iter().map(|(_, opened)| vec![opened.bytes.clone()]).collect();
+        for (n, after) in at.iter().enumerate() {
+            let gate = n % 2;
+            let mut body = gates[gate].admit(&lot.texts[0], &lot.keys, NOON);
+            let EventBody::Authorised { input, admission, .. } = &mut body else { panic!("{body:?}") };
+            input.view.product.as_mut().unwrap().rules = rules.iter().map(Rule::text).collect();
+            admission.service_day.0 += i32::try_from(after / DAY).unwrap();
+            let event = journals[gate].0.append(None, now(NOON + after), body);
+            sent[gate].push(event.bytes);
+        }
+        for (gate, events) in gates.iter().zip(&sent) {
+            gate.push(&lot.world, events).await;
+        }
+        assert_eq!(lot.alerts().await.iter().filter(|kind| *kind == "double_use").count(), reported, "{name}");
+    }
+}
+
+/// An event has two times: when it happened by the gate, and when it came here.
+#[tokio::test]
+async fn the_time_of_receipt_is_kept_beside_the_time_of_the_event() {
+    let lot = Lot::new(1).await;
+    let events = lot.morning(vec![]);
+    lot.world.later(3_600_000);
+    lot.entrance.push(&lot.world, &bytes(&events)).await;
+    lot.world.later(1000);
+    lot.entrance.push(&lot.world, &bytes(&events)).await;
+    let rows = lot
+        .world
+        .app
+        .db()
+        .read(async |tx| tx.query("SELECT at_ms, received_ms FROM events ORDER BY seq", &[]).await)
+        .await
+        .map_err(|error: crate::store::DbError| error)
+        .unwrap();
+    let times: Vec<(i64, i64)> = rows.iter().map(|row| (row.get(0).unwrap(), row.get(1).unwrap())).collect();
+    assert_eq!(times, [(NOON, NOON + 3_600_000), (NOON, NOON + 3_600_000)], "a repeat changes neither");
+}
+
+/// Whatever order two gates' journals arrive in, cut into whatever pieces, the picture is the same to the byte.
+#[tokio::test]
+async fn fifty_interleavings_of_two_journals_give_one_picture() {
+    let mut expected: Option<(String, String)> = None;
+    for seed in 0..50u64 {
+        // The same seed of randomness gives the same ids, so that pictures can be compared as they are.
+        let lot = Lot::new(4).await;
+        let zone = lot.entrance.zone;
+        let base = lot.morning(vec![])[1].event.id;
+        let lost = EventBody::NotOpened { of: base, unknown: false };
+        let came = bytes(&lot.morning(vec![noise(), lost, EventBody::Annulled { of: base }]));
+        let (mut journal, opened) = lot.exit.journal(21, None);
+        let mut went = vec![opened.bytes];
+        for n in 0..3 {
+            let leave = EventBody::ExitButton { zones: vec![zone], generations: vec![0] };
+            went.push(journal.append(None, now(NOON + 5000 + n), leave).bytes);
+        }
+        let of = Event::decode(&went[2]).unwrap().id;
+        went.push(journal.append(None, now(NOON + 9000), EventBody::Annulled { of }).bytes);
+        let mut order: Vec<(&TestDevice, Vec<u8>)> = came.into_iter().map(|event| (&lot.entrance, event)).collect();
+        order.extend(went.into_iter().map(|event| (&lot.exit, event)));
+        let drawn = crate::entropy::Entropy::seeded(seed + 1000);
+        for at in (1..order.len()).rev() {
+            let other = usize::try_from(u64::from_be_bytes(drawn.bytes()) % (at as u64 + 1)).unwrap();
+            order.swap(at, other);
+        }
+        for (device, event) in &order {
+            device.push(&lot.world, std::slice::from_ref(event)).await;
+        }
+        // And once whole, so that each gate has told its true head.
+        for device in [&lot.entrance, &lot.exit] {
+            let mut all: Vec<Vec<u8>> =
+                order.iter().filter(|(of, _)| std::ptr::eq(*of, device)).map(|(_, event)| event.clone()).collect();
+            all.sort_by_key(|event| Event::decode(event).unwrap().id.seq);
+            device.push(&lot.world, &all).await;
+        }
+        let mut view = lot.overview().await;
+        view["seq"] = Value::Null;
+        let mut passes = Vec::new();
+        for cti in &lot.ctis {
+            passes.push(lot.world.get(&lot.world.at(&format!("passes/{cti}"))).await.ok().json());
+        }
+        let picture = (view.to_string(), json!(passes).to_string());
+        let first = expected.get_or_insert_with(|| picture.clone());
+        assert_eq!(*first, picture, "seed {seed}");
+    }
+    let (view, _) = expected.unwrap();
+    assert!(
+        view.contains("\"occupancy\":1"),
+        "four in, one of them taken back; three out, one of them taken back: {view}"
+    );
+}
+
 #[tokio::test]
 async fn a_recount_starts_the_number_anew() {
     let lot = Lot::new(3).await;
@@ -318,7 +584,9 @@ async fn a_recount_starts_the_number_anew() {
     let events = lot.morning(vec![recount(1, 7), recount(1, 99), recount(0, 50)]);
     lot.entrance.push(&lot.world, &bytes(&events)).await;
     assert_eq!(lot.occupancy().await, 99 + 1, "of two of one generation the later event wins");
-    assert_eq!(lot.alerts().await, ["recount_lost"]);
+    let mut alerts = lot.alerts().await;
+    alerts.sort();
+    assert_eq!(alerts, ["over_capacity", "recount_lost"]);
 }
 
 #[tokio::test]
@@ -360,8 +628,18 @@ async fn a_withdrawn_device_is_heard_by_nobody_and_its_words_are_kept_aside() {
     let path = lot.world.at(&format!("devices/{}/revoke", lot.entrance.enrolled.device));
     lot.world.post(&path, json!({})).await.ok();
     let events = bytes(&lot.morning(vec![]));
-    lot.entrance.try_push(&lot.world, &events).await.is_problem(403, "device_revoked");
-    lot.entrance.pull(&lot.world, 0, Hash::ZERO).await.is_problem(403, "device_revoked");
+    // A gate believes no mere word that it is withdrawn, only what the root it pinned has signed.
+    for reply in [lot.entrance.try_push(&lot.world, &events).await, lot.entrance.pull(&lot.world, 0, Hash::ZERO).await]
+    {
+        let problem = reply.is_problem(403, "device_revoked");
+        let bytes = hex::decode(problem["statement"].as_str().unwrap()).unwrap();
+        let enrolled = &lot.entrance.enrolled;
+        let statement = Statement::open(&bytes, enrolled.venue, &enrolled.root).unwrap();
+        let StatementBody::Device(told) = &statement.body else { panic!("{statement:?}") };
+        assert_eq!((told.device, told.gate, told.revoked), (enrolled.device, enrolled.gate, true));
+        let before = enrolled.statements.last().unwrap();
+        assert!(statement.number > Statement::open(before, enrolled.venue, &enrolled.root).unwrap().number);
+    }
     assert_eq!(lot.occupancy().await, 0);
     let inbox = lot.inbox().await;
     assert_eq!((inbox["applied"].as_u64(), inbox["parked"].as_u64()), (Some(0), Some(2)));
@@ -385,7 +663,7 @@ async fn what_was_parked_is_applied_once_it_can_be() {
         .db()
         .write(async |tx| {
             tx.execute(
-                "INSERT INTO zones SELECT venue_id, $1, name, parent_id, capacity, warn_percent, best_effort, rights_holder, fullness, basis, created_ms FROM zones WHERE venue_id = $2",
+                "INSERT INTO zones (venue_id, zone_id, name, parent_id, capacity, warn_percent, best_effort, rights_holder, fullness, basis, created_ms) SELECT venue_id, $1, name, parent_id, capacity, warn_percent, best_effort, rights_holder, fullness, basis, created_ms FROM zones WHERE venue_id = $2",
                 crate::store::params![zone, venue],
             )
             .await

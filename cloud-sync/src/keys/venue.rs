@@ -93,6 +93,17 @@ pub async fn state(tx: &mut Tx, master: &Master, venue: VenueId, body: Statement
     Ok(bytes)
 }
 
+/// The newest statement about a subject, if there is one.
+pub async fn statement_about(tx: &mut Tx, venue: VenueId, subject: &str) -> Result<Option<Vec<u8>>, KeyError> {
+    let row = tx
+        .first(
+            "SELECT bytes FROM statements WHERE venue_id = $1 AND subject = $2 ORDER BY number DESC LIMIT 1",
+            params![venue, subject],
+        )
+        .await?;
+    row.map(|row| row.get(0).map_err(KeyError::Db)).transpose()
+}
+
 /// For each subject the statement with the highest number, oldest first.
 pub async fn statements_in_force(tx: &mut Tx, venue: VenueId) -> Result<Vec<Vec<u8>>, KeyError> {
     let rows = tx

@@ -6,6 +6,8 @@
 //!   right (rights are escrowed: a silent entrance can't admit more than there are places), unless it is above already;
 //! - `low`  = occupancy - that allowance over the silent exits, never below zero.
 
+use std::collections::BTreeMap;
+
 use gate_core::ids::{GateId, VenueId, ZoneId};
 use gate_core::reason::{Language, Reason};
 use serde::Serialize;
@@ -39,8 +41,21 @@ pub struct Overview {
     pub gates: Vec<GateNow>,
     /// Entries and exits of the last 24 hours, by the gates' own times.
     pub rates: Rates,
+    /// What is wrong now and needs somebody; what was wrong before is under `alerts`.
+    pub warnings: Vec<Warning>,
     /// Why people were refused since the venue's day began, most frequent first.
     pub refusals: Vec<Refused>,
+}
+
+/// Something that is wrong now.
+#[derive(Clone, PartialEq, Serialize, ToSchema)]
+pub struct Warning {
+    /// `over_capacity`: more are in the zone than it holds.
+    kind: &'static str,
+    zone_id: String,
+    zone: String,
+    occupancy: u32,
+    capacity: u32,
 }
 
 /// How full a zone is.
@@ -119,10 +134,21 @@ struct Gate {
 pub async fn read(tx: &mut Tx, venue: VenueId, now_ms: i64) -> Result<Overview, ApiError> {
     let seq = tx.number("SELECT live_seq FROM venues WHERE venue_id = $1", params![venue]).await?;
     let gates = gates(tx, venue, now_ms).await?;
+    let zones = zones(tx, venue, &gates, now_ms).await?;
+    let over = zones.iter().filter(|zone| zone.occupancy > zone.capacity);
     Ok(Overview {
         seq,
         now_ms,
-        zones: zones(tx, venue, &gates, now_ms).await?,
+        warnings: over
+            .map(|zone| Warning {
+                kind: "over_capacity",
+                zone_id: zone.id.clone(),
+                zone: zone.name.clone(),
+                occupancy: zone.occupancy,
+                capacity: zone.capacity,
+            })
+            .collect(),
+        zones,
         rates: rates(tx, venue, now_ms).await?,
         refusals: refusals(tx, venue, now_ms).await?,
         gates: gates.into_iter().map(|gate| gate.now).collect(),
@@ -179,17 +205,19 @@ async fn gates(tx: &mut Tx, venue: VenueId, now_ms: i64) -> Result<Vec<Gate>, Db
 async fn zones(tx: &mut Tx, venue: VenueId, gates: &[Gate], now_ms: i64) -> Result<Vec<ZoneNow>, DbError> {
     let rows = tx
         .query(
-            "SELECT zone_id, name, capacity, warn_percent, fullness, best_effort FROM zones WHERE venue_id = $1 ORDER BY created_ms, zone_id",
+            "SELECT zone_id, name, capacity, warn_percent, fullness, best_effort, parent_id FROM zones WHERE venue_id = $1 ORDER BY created_ms, zone_id",
             params![venue],
         )
         .await?;
+    let parents: BTreeMap<ZoneId, Option<ZoneId>> =
+        rows.iter().map(|row| Ok((row.get(0)?, row.get(6)?))).collect::<Result<_, DbError>>()?;
     let mut zones = Vec::with_capacity(rows.len());
     for row in rows {
         let id: ZoneId = row.get(0)?;
         let (capacity, warn_percent): (u32, u8) = (row.get(2)?, row.get(3)?);
         let tally = ingest::tally(tx, venue, id).await?;
         let occupancy = ingest::merged(&tally).occupancy();
-        let here: Vec<&Gate> = gates.iter().filter(|gate| gate.zone == id && gate.enrolled).collect();
+        let here: Vec<&Gate> = gates.iter().filter(|gate| gate.enrolled && within(&parents, gate.zone, id)).collect();
         let (low, high) = interval(occupancy, (!row.get::<bool>(5)?).then_some(capacity), &here, now_ms);
         let percent = u64::from(occupancy) * 100 / u64::from(capacity.max(1));
         zones.push(ZoneNow {
@@ -210,6 +238,19 @@ async fn zones(tx: &mut Tx, venue: VenueId, gates: &[Gate], now_ms: i64) -> Resu
         });
     }
     Ok(zones)
+}
+
+/// Whether a zone is this one or lies within it: its gates count for both.
+fn within(parents: &BTreeMap<ZoneId, Option<ZoneId>>, zone: ZoneId, around: ZoneId) -> bool {
+    let mut at = Some(zone);
+    // More steps than there are zones would be a circle.
+    for _ in 0..parents.len() {
+        if at == Some(around) {
+            return true;
+        }
+        at = at.and_then(|zone| parents.get(&zone).copied().flatten());
+    }
+    false
 }
 
 /// What may have passed unheard; see the top of this file. `rights` is the capacity where entering needs a right.

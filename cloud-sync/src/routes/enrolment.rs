@@ -76,12 +76,12 @@ pub async fn invite(
     responses((status = 200, content_type = "application/cbor"), (status = 400, body = Problem, content_type = "application/problem+json"), (status = 403, body = Problem, content_type = "application/problem+json"), (status = 429, body = Problem, content_type = "application/problem+json")))]
 pub async fn enrol(
     State(app): State<App>,
-    Address(address): Address,
+    address: Address,
     body: Result<Bytes, axum::extract::rejection::BytesRejection>,
 ) -> Result<impl IntoResponse, ApiError> {
     let body = body?;
     let now = app.now_ms();
-    let subject = format!("enrol/{address}");
+    let subject = format!("enrol/{}", address.neighbourhood());
     app.db().write(async |tx| auth::attempt(tx, &subject, PER_ADDRESS, now).await).await?;
     let asked = read(&body)?;
     let code = app.master().peppered("gateenrolment/1", &codes::normal(&asked.code));

@@ -12,7 +12,7 @@ use serde_bytes::ByteBuf;
 use utoipa::ToSchema;
 
 use super::setup::text;
-use super::zones;
+use super::{rights, zones};
 use crate::app::App;
 use crate::auth::Manager;
 use crate::extract::{Json, Within};
@@ -109,7 +109,8 @@ pub async fn list(State(app): State<App>, manager: Manager) -> Result<Json<Vec<G
     Ok(Json(rows.iter().map(info).collect::<Result<_, _>>()?))
 }
 
-/// Makes a gate with its lane. The first entrance of a zone gets the zone's capacity rights.
+/// Makes a gate with its lane. The first entrance of a zone gets its capacity rights, and those of the zones around it
+/// that nobody has: who enters a zone enters all of them.
 #[utoipa::path(post, path = "/v1/venues/{venue}/gates", tag = "gates", params(("venue" = String, Path)), request_body = GateAsked,
     responses((status = 201, body = GateInfo), (status = 404, body = Problem, content_type = "application/problem+json"), (status = 422, body = Problem, content_type = "application/problem+json")))]
 pub async fn create(
@@ -140,7 +141,7 @@ pub async fn create(
     };
     let gate = app
         .change(manager.venue, async |tx| {
-            let mut zone = zones::one(tx, manager.venue, gate.zone)
+            let zone = zones::one(tx, manager.venue, gate.zone)
                 .await?
                 .ok_or_else(|| ApiError::field("/zone_id", "There is no such zone in this venue."))?;
             tx.execute(
@@ -149,10 +150,16 @@ pub async fn create(
             )
             .await?;
             let mut changes = vec![Change::Gate(gate.clone())];
-            if gate.direction == Direction::In && zone.rights_holder.is_none() {
-                zone.rights_holder = Some(gate.id);
-                zones::update(tx, manager.venue, &zone).await?;
-                changes.push(Change::Zone(zone));
+            if gate.direction == Direction::In {
+                for mut zone in rights::around(tx, manager.venue, zone).await? {
+                    if zone.rights_holder.is_none() && rights::free(tx, manager.venue, zone.id, gate.id).await? {
+                        let before = zone.clone();
+                        zone.rights_holder = Some(gate.id);
+                        zones::update(tx, manager.venue, &zone).await?;
+                        rights::note(tx, manager.venue, &before, &zone, 0).await?;
+                        changes.push(Change::Zone(zone));
+                    }
+                }
             }
             audit::record(tx, &app, &manager, "gate.create", None, Some(&gate)).await?;
             replica::publish(tx, app.master(), manager.venue, changes).await?;

@@ -8,6 +8,7 @@ mod overview;
 pub mod pages;
 mod passes;
 mod products;
+mod rights;
 mod session;
 mod setup;
 mod sync;

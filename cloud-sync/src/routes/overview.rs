@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::extract::ws::{Message, WebSocket};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::auth::{self, Manager};
-use crate::extract::{Json, Query};
+use crate::extract::{Json, Query, Upgrade};
 use crate::live::{self, Listener, Overview};
 use crate::page::{self, PageAsked};
 use crate::problem::{ApiError, Problem};
@@ -45,13 +45,13 @@ pub struct Picture {
 /// The live channel (WebSocket): the picture with every change and at least every ten seconds. With `after` it begins
 /// with the first picture newer than that.
 #[utoipa::path(get, path = "/v1/venues/{venue}/live", tag = "live", params(("venue" = String, Path), ("after" = Option<i64>, Query)),
-    responses((status = 101, body = Picture), (status = 401, body = Problem, content_type = "application/problem+json"), (status = 403, body = Problem, content_type = "application/problem+json"), (status = 404, body = Problem, content_type = "application/problem+json")))]
+    responses((status = 101, body = Picture), (status = 401, body = Problem, content_type = "application/problem+json"), (status = 426, body = Problem, content_type = "application/problem+json"), (status = 403, body = Problem, content_type = "application/problem+json"), (status = 404, body = Problem, content_type = "application/problem+json")))]
 pub async fn live(
     State(app): State<App>,
     manager: Manager,
     Query(left_off): Query<After>,
     headers: HeaderMap,
-    upgrade: WebSocketUpgrade,
+    Upgrade(upgrade): Upgrade,
 ) -> Response {
     let news = app.hub().listen(manager.venue);
     upgrade.max_message_size(4096).on_upgrade(move |socket| show(app, socket, manager, headers, left_off.after, news))
@@ -104,7 +104,7 @@ async fn show(
 #[derive(Serialize, ToSchema)]
 pub struct Alert {
     id: String,
-    /// `fork`, `journal_shorter`, `double_use` or `recount_lost`.
+    /// `fork`, `journal_shorter`, `double_use`, `recount_lost` or `over_capacity`.
     kind: String,
     gate_id: Option<String>,
     evidence: String,

@@ -13,8 +13,6 @@ use crate::extract::Json;
 use crate::problem::{ApiError, Problem};
 use crate::store::{DbError, Tx, params};
 
-/// Attempts per account and address within the throttle's window.
-const PER_ACCOUNT: i64 = 5;
 /// Attempts per address, whatever the account.
 const PER_ADDRESS: i64 = 60;
 
@@ -88,18 +86,23 @@ pub async fn who(State(app): State<App>, person: Person) -> Result<Json<Me>, Api
 pub async fn log_in(
     State(app): State<App>,
     _browser: Browser,
-    Address(address): Address,
+    address: Address,
+    headers: HeaderMap,
     Json(asked): Json<Login>,
 ) -> Result<impl IntoResponse, ApiError> {
     let email = asked.email.trim().to_lowercase();
     let email: String = email.chars().take(254).collect();
-    let subject = format!("login/{address}/{email}");
+    // A browser that was let in before has a pause of its own, which no stranger can fill.
+    let subject = match auth::known_browser(&app, &headers, &email) {
+        Some(browser) => format!("known/{browser}"),
+        None => format!("login//{email}"),
+    };
     let now = app.now_ms();
     let found = app
         .db()
         .write(async |tx| {
-            auth::attempt(tx, &format!("login/{address}"), PER_ADDRESS, now).await?;
-            auth::attempt(tx, &subject, PER_ACCOUNT, now).await?;
+            auth::attempt(tx, &format!("login/{}", address.neighbourhood()), PER_ADDRESS, now).await?;
+            auth::attempt_account(tx, &subject, now).await?;
             let row = tx.first("SELECT id, password FROM people WHERE email = $1", params![email.as_str()]).await?;
             Ok::<_, ApiError>(row)
         })
@@ -109,7 +112,7 @@ pub async fn log_in(
         None => (String::new(), None),
     };
     let password = asked.password;
-    if !app.compute(move || auth::check_password(&password, stored.as_ref())).await? {
+    if !app.hash(move || auth::check_password(&password, stored.as_ref())).await? {
         return Err(ApiError::new(
             StatusCode::UNAUTHORIZED,
             "wrong_login",
@@ -125,7 +128,8 @@ pub async fn log_in(
         })
         .await?;
     let me = app.db().read(async |tx| me(tx, &id).await).await?;
-    Ok((AppendHeaders([(SET_COOKIE, auth::cookie_for(&app, &token))]), Json(me)))
+    let cookies = [auth::cookie_for(&app, &token), auth::known_cookie(&app, &email)];
+    Ok((AppendHeaders(cookies.map(|cookie| (SET_COOKIE, cookie))), Json(me)))
 }
 
 /// Logs out; also works when the session is over already.

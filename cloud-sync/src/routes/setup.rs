@@ -54,11 +54,11 @@ pub async fn needed(State(app): State<App>) -> Result<Json<Needed>, ApiError> {
 pub async fn first_run(
     State(app): State<App>,
     _browser: Browser,
-    Address(address): Address,
+    address: Address,
     Json(asked): Json<FirstRun>,
 ) -> Result<impl IntoResponse, ApiError> {
     let now = app.now_ms();
-    app.db().write(async |tx| auth::attempt(tx, &format!("setup/{address}"), 20, now).await).await?;
+    app.db().write(async |tx| auth::attempt(tx, &format!("setup/{}", address.neighbourhood()), 20, now).await).await?;
     let email = email(&asked.email)?;
     let name = text("/name", &asked.name, 80)?;
     let venue = NewVenue {
@@ -68,7 +68,7 @@ pub async fn first_run(
     check_password("/password", &asked.password)?;
     let salt = app.entropy().bytes();
     let password = asked.password;
-    let hash = app.compute(move || auth::make_password(&password, salt)).await??;
+    let hash = app.hash(move || auth::make_password(&password, salt)).await??;
     let id = app.new_id().to_string();
     let token = app
         .db()

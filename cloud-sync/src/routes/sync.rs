@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::extract::ws::{Message, WebSocket};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use gate_core::canonical;
@@ -11,7 +11,7 @@ use gate_core::ids::{DeviceId, VenueId};
 use gate_core::sync::v1::{Hint, MEDIA_TYPE, PUSH_BYTES, PUSH_LIMIT, Pull, Push};
 
 use crate::app::App;
-use crate::auth::{AnyDevice, EnrolledDevice, revoked};
+use crate::auth::{AnyDevice, DeviceChannel, EnrolledDevice, revoked};
 use crate::live::Listener;
 use crate::problem::{ApiError, Problem, too_large};
 use crate::store::{DbError, params};
@@ -33,7 +33,7 @@ pub async fn events(State(app): State<App>, device: AnyDevice) -> Result<impl In
     }
     if device.revoked {
         app.change(device.venue, async |tx| ingest::quarantine(tx, &app, &device, &push).await).await?;
-        return Err(revoked());
+        return Err(revoked(&app, &device).await);
     }
     let reply = app.change(device.venue, async |tx| ingest::push(tx, &app, &device, &push).await).await?;
     Ok(([(CONTENT_TYPE, MEDIA_TYPE)], canonical::encode(&reply)))
@@ -49,17 +49,15 @@ pub async fn changes(
     let pull: Pull = canonical::decode(&device.body).map_err(|error| ApiError::malformed(error.to_string()))?;
     let reply =
         app.db().read(async |tx| replica::answer(tx, app.master(), device.venue, &pull, app.now_ms()).await).await?;
+    // Only a position that the answer found true is believed.
+    app.db().write(async |tx| replica::note_pull(tx, &device, pull.position).await).await?;
     Ok(([(CONTENT_TYPE, MEDIA_TYPE)], canonical::encode(&reply)))
 }
 
 /// The held channel: a `Hint` at once and with every new change. The upgrade request is signed like any other.
 #[utoipa::path(get, path = "/v1/sync/live", tag = "devices",
-    responses((status = 101), (status = 401, body = Problem, content_type = "application/problem+json"), (status = 403, body = Problem, content_type = "application/problem+json")))]
-pub async fn live(
-    State(app): State<App>,
-    upgrade: WebSocketUpgrade,
-    EnrolledDevice(device): EnrolledDevice,
-) -> Response {
+    responses((status = 101), (status = 401, body = Problem, content_type = "application/problem+json"), (status = 403, body = Problem, content_type = "application/problem+json"), (status = 426, body = Problem, content_type = "application/problem+json")))]
+pub async fn live(State(app): State<App>, DeviceChannel { device, upgrade }: DeviceChannel) -> Response {
     // Listen before the first look, so that no change falls between the two.
     let news = app.hub().listen(device.venue);
     upgrade.max_message_size(4096).on_upgrade(move |socket| hint(app, socket, device.venue, device.device, news))

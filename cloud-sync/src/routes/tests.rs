@@ -35,7 +35,7 @@ async fn every_refusal_is_a_problem() {
         (raw("GET", "/v1/venues/not-an-id/zones", json, ""), 404, "not_found"),
         (raw("GET", "/v1/time?nonce=zz", json, ""), 400, "malformed"),
         (raw("GET", "/v1/time", json, ""), 400, "malformed"),
-        (raw("GET", &world.at("live"), json, ""), 400, "malformed"),
+        (raw("GET", &world.at("live"), json, ""), 426, "upgrade"),
         (raw("GET", &world.at("passes/lookup"), json, ""), 400, "malformed"),
         (raw("PATCH", &world.at("zones/not-an-id"), json, "{}"), 404, "not_found"),
         (raw("PATCH", &world.at("vendors/nobody"), json, "{}"), 404, "not_found"),
@@ -49,6 +49,73 @@ async fn every_refusal_is_a_problem() {
         assert_eq!(reply.status, status, "{name}: {}", String::from_utf8_lossy(&reply.body));
         reply.is_problem(status, code);
     }
+}
+
+/// A page can point at the field, in words that name nothing of ours.
+#[tokio::test]
+async fn a_wrong_field_is_named_and_never_in_the_words_of_a_library() {
+    let world = World::new().await;
+    let post = |path: &str, body: Value| world.request("POST", &world.at(path), Some(body));
+    let get = |path: &str| world.request("GET", &world.at(path), None);
+    for (request, status, pointer, words) in [
+        (post("zones", json!({"capacity": 5})), 422, "/name", "needed"),
+        (post("zones", json!({"name": "x", "capacity": -1})), 422, "/capacity", "kind of value"),
+        (
+            post("zones", json!({"name": "x", "capacity": 5, "parent_id": "nowhere"})),
+            422,
+            "/parent_id",
+            "kind of value",
+        ),
+        (post("gates", json!({"name": "x", "direction": "up", "zone_id": world.venue})), 422, "/direction", "known"),
+        (
+            post("products", json!({"name": "x", "number": 1, "rules": [{"name": "times", "args": ["ten"]}]})),
+            422,
+            "/rules/0/args/0",
+            "kind of value",
+        ),
+        (post("zones", json!([])), 422, "", "kind of value"),
+        (get("passes/lookup"), 400, "/code", "needed"),
+        (get("alerts?limit=many"), 400, "/limit", "kind of value"),
+    ] {
+        let name = format!("{} {pointer}", request.uri());
+        let problem = world.send(request).await.is_problem(status, if status == 422 { "invalid" } else { "malformed" });
+        assert_eq!(problem["errors"][0]["pointer"], pointer, "{name}: {problem}");
+        let said = problem.to_string();
+        assert!(problem["errors"][0]["detail"].as_str().unwrap().contains(words), "{name}: {said}");
+        for foreign in ["deserialize", "`", "u32", "line 1", "invalid type"] {
+            assert!(!said.contains(foreign), "{name}: {said}");
+        }
+    }
+}
+
+/// What a manager changed is written down with the values before and after.
+#[tokio::test]
+async fn a_changed_vendor_leaves_a_line_with_before_and_after() {
+    let world = World::new().await;
+    let vendor = world.vendor("Bakery").await;
+    let change = json!({"active": false, "daily_quota": 40});
+    world.send(world.request("PATCH", &world.at(&format!("vendors/{vendor}")), Some(change))).await.ok();
+    let rows = world
+        .app
+        .db()
+        .read(async |tx| {
+            let sql = "SELECT before_value, after_value, person_id, at_ms FROM audit WHERE action = 'vendor.change'";
+            tx.query(sql, &[]).await
+        })
+        .await
+        .map_err(|error: crate::store::DbError| error)
+        .unwrap();
+    let [row] = rows.as_slice() else { panic!("one line: {rows:?}") };
+    let value = |column: usize| serde_json::from_str::<Value>(&row.get::<String>(column).unwrap()).unwrap();
+    let (before, after) = (value(0), value(1));
+    assert_eq!((&before["active"], &before["daily_quota"]), (&json!(true), &Value::Null));
+    assert_eq!((&after["active"], &after["daily_quota"]), (&json!(false), &json!(40)));
+    assert_eq!((&before["id"], &before["name"]), (&after["id"], &json!("Bakery")));
+    let me = world.get("/v1/session").await.ok().json();
+    assert_eq!(
+        (json!(row.get::<String>(2).unwrap()), row.get(3).unwrap()),
+        (me["user"]["id"].clone(), world.app.now_ms())
+    );
 }
 
 #[tokio::test]
@@ -183,6 +250,7 @@ async fn settings_reach_the_gates_and_the_first_entrance_holds_the_rights() {
     let patch = async |path: &str, body: Value| world.send(world.request("PATCH", &world.at(path), Some(body))).await;
     patch(&format!("vendors/{vendor}"), json!({"active": false, "closed_days": ["2026-12-25"]})).await.ok();
     patch(&format!("vendors/{vendor}"), json!({"closed_days": ["Christmas"]})).await.is_problem(422, "invalid");
+    world.post(&world.at(&format!("devices/{}/revoke", north.enrolled.device)), json!({})).await.ok();
     patch(&format!("zones/{zone}"), json!({"capacity": 200, "rights_holder": south.enrolled.gate})).await.ok();
     patch(&format!("zones/{zone}"), json!({"rights_holder": exit.enrolled.gate})).await.is_problem(422, "invalid");
     let mut holders = Vec::new();
@@ -206,6 +274,107 @@ async fn settings_reach_the_gates_and_the_first_entrance_holds_the_rights() {
     let standing = standing.unwrap();
     assert_eq!((standing.active, standing.closed_days[0].0), (false, 20_812));
     assert_eq!(product.unwrap().name, "Visitor");
+}
+
+/// Never two holders: while the one before may still admit, nobody else gets the rights.
+#[tokio::test]
+async fn rights_move_only_when_the_gate_that_had_them_is_known_to_have_stopped() {
+    use gate_core::event::Head;
+    let world = World::new().await;
+    let zone = world.zone(220).await;
+    let north = world.device(zone, Direction::In).await;
+    let south = world.device(zone, Direction::In).await;
+    let path = world.at(&format!("zones/{zone}"));
+    let grant =
+        async |holder: Value| world.send(world.request("PATCH", &path, Some(json!({ "rights_holder": holder })))).await;
+    let to = |gate: gate_core::ids::GateId| json!(gate.to_string());
+    let (n, s) = (north.enrolled.gate, south.enrolled.gate);
+    let pull = async |device: &crate::testing::TestDevice| {
+        let (mut position, mut head) = (0, gate_core::ids::Hash::ZERO);
+        loop {
+            let reply = device.pull(&world, position, head).await.ok();
+            let reply: gate_core::sync::v1::PullReply = canonical::decode(&reply.body).unwrap();
+            let Some(as_of) = reply.as_of else { panic!("short enough for one answer") };
+            let settings = device.settings();
+            let as_of = gate_core::sync::v1::AsOf::open(&as_of, &settings).unwrap();
+            if (position, head) == (as_of.position, as_of.head) {
+                break;
+            }
+            (position, head) = (as_of.position, as_of.head);
+        }
+    };
+    grant(to(s)).await.is_problem(409, "rights_held");
+    grant(to(n)).await.ok();
+    let (mut journal, opened) = north.journal(11, None);
+    north.push(&world, &[opened.bytes]).await;
+    pull(&north).await;
+    grant(to(s)).await.is_problem(409, "rights_held");
+    assert_eq!(grant(Value::Null).await.ok().json()["rights_holder"], Value::Null);
+    grant(to(s)).await.is_problem(409, "rights_held");
+    let third = world.device(zone, Direction::In).await;
+    let zones = world.get(&world.at("zones")).await.ok().json();
+    assert_eq!(zones[0]["rights_holder"], Value::Null, "a new entrance gets none either");
+    // Handing over everything is not enough before it has heard, and having heard is not enough before that.
+    let one = journal.append(None, crate::testing::now(crate::testing::NOON), crate::testing::noise());
+    let two = journal.append(None, crate::testing::now(crate::testing::NOON), crate::testing::noise());
+    north.push(&world, std::slice::from_ref(&one.bytes)).await;
+    grant(to(s)).await.is_problem(409, "rights_held");
+    pull(&north).await;
+    grant(to(s)).await.is_problem(409, "rights_held");
+    let head = Head { event: two.event.id, hash: two.hash };
+    let body = north.push_body(head, &[]);
+    world.send(north.request(&world, gate_core::sync::v1::EVENTS_PATH, body)).await.ok();
+    grant(to(s)).await.is_problem(409, "rights_held");
+    north.push(&world, &[two.bytes]).await;
+    grant(to(s)).await.ok();
+
+    // A device that a manager withdrew admits nobody any more.
+    grant(Value::Null).await.ok();
+    grant(to(third.enrolled.gate)).await.is_problem(409, "rights_held");
+    grant(to(s)).await.ok();
+    world.post(&world.at(&format!("devices/{}/revoke", south.enrolled.device)), json!({})).await.ok();
+    assert_eq!(grant(to(third.enrolled.gate)).await.ok().json()["rights_holder"], to(third.enrolled.gate));
+}
+
+#[tokio::test]
+async fn the_first_entrance_of_a_zone_holds_the_rights_of_the_zones_around_it_too() {
+    let world = World::new().await;
+    let parent = world.zone(220).await;
+    let make = async |name: &str, parent: gate_core::ids::ZoneId| -> gate_core::ids::ZoneId {
+        let body = json!({"name": name, "capacity": 20, "parent_id": parent.to_string()});
+        let made = world.post(&world.at("zones"), body).await.ok().json();
+        made["id"].as_str().unwrap().parse().unwrap()
+    };
+    let child = make("Ground floor", parent).await;
+    let other = make("Roof", parent).await;
+    let exit = world.device(child, Direction::Out).await;
+    let inner = world.device(child, Direction::In).await;
+    let roof = world.device(other, Direction::In).await;
+    let holders = async || -> Vec<Value> {
+        let zones = world.get(&world.at("zones")).await.ok().json();
+        let zones = zones.as_array().unwrap();
+        let of = |id| zones.iter().find(|zone| zone["id"] == json!(id)).unwrap()["rights_holder"].clone();
+        vec![of(parent), of(child), of(other)]
+    };
+    let id = |device: &crate::testing::TestDevice| json!(device.enrolled.gate.to_string());
+    assert_eq!(holders().await, [id(&inner), id(&inner), id(&roof)]);
+    let told: Vec<_> = exit
+        .replica(&world)
+        .await
+        .into_iter()
+        .filter_map(|change| if let Change::Zone(zone) = change { Some((zone.id, zone.rights_holder)) } else { None })
+        .collect();
+    assert!(told.contains(&(parent, Some(inner.enrolled.gate))) && told.contains(&(child, Some(inner.enrolled.gate))));
+    let grant = async |zone: gate_core::ids::ZoneId, holder: Value| {
+        let path = world.at(&format!("zones/{zone}"));
+        world.send(world.request("PATCH", &path, Some(json!({ "rights_holder": holder })))).await
+    };
+    grant(child, id(&roof)).await.is_problem(422, "invalid");
+    grant(other, id(&inner)).await.is_problem(422, "invalid");
+    grant(parent, id(&exit)).await.is_problem(422, "invalid");
+    world.post(&world.at(&format!("devices/{}/revoke", inner.enrolled.device)), json!({})).await.ok();
+    grant(parent, id(&roof)).await.ok();
+    assert_eq!(holders().await, [id(&roof), id(&inner), id(&roof)]);
 }
 
 #[tokio::test]

@@ -8,13 +8,14 @@ use gate_core::sync::v1::{Change, ZoneRow};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::rights;
 use super::setup::text;
 use crate::app::App;
 use crate::auth::Manager;
 use crate::extract::{Json, Within};
 use crate::problem::{ApiError, Problem};
 use crate::store::{DbError, Row, Tx, params};
-use crate::{audit, replica};
+use crate::{audit, ingest, replica};
 
 /// The most that a zone may hold.
 const CAPACITY_MAX: u32 = 1_000_000;
@@ -68,9 +69,16 @@ pub struct ZoneChange {
     capacity: Option<u32>,
     warn_percent: Option<u8>,
     best_effort: Option<bool>,
-    /// Another entrance gets the capacity rights.
+    /// The entrance that gets the capacity rights, of this zone or of one within it; `null` takes them from the one
+    /// that has them. Another entrance can have them only when that one is known to admit nobody by them any more.
+    #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<String>)]
-    rights_holder: Option<GateId>,
+    rights_holder: Option<Option<GateId>>,
+}
+
+/// A field that is there: `null` is another wish than none.
+fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Option<GateId>>, D::Error> {
+    Option::<GateId>::deserialize(deserializer).map(Some)
 }
 
 const COLUMNS: &str = "zone_id, name, parent_id, capacity, warn_percent, best_effort, rights_holder";
@@ -166,9 +174,9 @@ pub async fn create(
     Ok((StatusCode::CREATED, Json(zone.into())))
 }
 
-/// Changes a zone's settings.
+/// Changes a zone's settings. A capacity below what is in it is taken: then nobody gets in until enough have left.
 #[utoipa::path(patch, path = "/v1/venues/{venue}/zones/{zone}", tag = "zones", params(("venue" = String, Path), ("zone" = String, Path)),
-    request_body = ZoneChange, responses((status = 200, body = ZoneInfo), (status = 404, body = Problem, content_type = "application/problem+json"), (status = 422, body = Problem, content_type = "application/problem+json")))]
+    request_body = ZoneChange, responses((status = 200, body = ZoneInfo), (status = 404, body = Problem, content_type = "application/problem+json"), (status = 409, body = Problem, content_type = "application/problem+json"), (status = 422, body = Problem, content_type = "application/problem+json")))]
 pub async fn change(
     State(app): State<App>,
     manager: Manager,
@@ -185,21 +193,18 @@ pub async fn change(
             after.capacity = asked.capacity.unwrap_or(after.capacity);
             after.warn_percent = asked.warn_percent.unwrap_or(after.warn_percent);
             after.best_effort = asked.best_effort.unwrap_or(after.best_effort);
-            if let Some(gate) = asked.rights_holder {
-                let entrance = tx
-                    .number(
-                        "SELECT COUNT(*) FROM gates WHERE venue_id = $1 AND gate_id = $2 AND zone_id = $3 AND direction = 'in'",
-                        params![manager.venue, gate, id],
-                    )
-                    .await?;
-                if entrance == 0 {
+            if let Some(Some(gate)) = asked.rights_holder {
+                if !rights::leads_into(tx, manager.venue, gate, id).await? {
                     return Err(ApiError::field("/rights_holder", "This gate is no entrance of the zone."));
                 }
-                after.rights_holder = Some(gate);
+                rights::may_hold(tx, manager.venue, id, gate).await?;
             }
+            after.rights_holder = asked.rights_holder.unwrap_or(after.rights_holder);
             update(tx, manager.venue, &after).await?;
             audit::record(tx, &app, &manager, "zone.change", Some(&before), Some(&after)).await?;
-            replica::publish(tx, app.master(), manager.venue, vec![Change::Zone(after.clone())]).await?;
+            let told = replica::publish(tx, app.master(), manager.venue, vec![Change::Zone(after.clone())]).await?;
+            rights::note(tx, manager.venue, &before, &after, told).await?;
+            ingest::note_capacity(tx, manager.venue, id, None, app.now_ms()).await?;
             Ok(after)
         })
         .await?;

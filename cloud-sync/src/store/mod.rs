@@ -37,6 +37,9 @@ pub enum DbError {
     /// The file is no database, or is damaged.
     #[error("the database is damaged ({0}); restore it from a backup, the service never writes into a damaged file")]
     Damaged(String),
+    /// The file is a database of something else.
+    #[error("this is another program's database; name another folder with --data, or move the file away")]
+    Foreign,
     /// A value had another type than the code expects.
     #[error("column {column} holds {found}, expected {expected}")]
     Type {

@@ -118,6 +118,9 @@ fn connect(path: Option<&Path>, reads_only: bool) -> Result<rusqlite::Connection
     .map_err(translate)?;
     connection.busy_timeout(std::time::Duration::from_secs(10)).map_err(translate)?;
     connection.set_prepared_statement_cache_capacity(128);
+    if is_foreign(&connection)? {
+        return Err(DbError::Foreign);
+    }
     connection
         .execute_batch(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;",
@@ -132,6 +135,16 @@ fn connect(path: Option<&Path>, reads_only: bool) -> Result<rusqlite::Connection
         }
     }
     Ok(connection)
+}
+
+/// Whether the file holds tables, but not ours. Asked before anything is written into it.
+fn is_foreign(connection: &rusqlite::Connection) -> Result<bool, DbError> {
+    let count = |sql| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(translate);
+    let tables = count("SELECT COUNT(*) FROM sqlite_master WHERE type = 'table'")?;
+    let ours = count(
+        "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name IN ('schema_version', 'venue_keys', 'throttle')",
+    )?;
+    Ok(tables > 0 && ours < 3)
 }
 
 fn run(connection: &rusqlite::Connection, sql: &str, params: &[Value]) -> Result<Answer, DbError> {

@@ -8,7 +8,7 @@ use gate_core::canonical;
 use gate_core::cose::{self, Purpose};
 use gate_core::ids::Hash;
 use gate_core::keys::PublicKey;
-use gate_core::statement::Duty;
+use gate_core::statement::{Duty, Statement, StatementBody};
 use gate_core::sync::v1::{AsOf, CHUNK_LIMIT, Change, Chunk, PullReply, Signed, UseMark};
 use gate_core::time::Now;
 use rusqlite::types::Value;
@@ -78,6 +78,25 @@ impl Replica {
         }
     }
 
+    /// Takes the venue's word that this device is withdrawn, as it comes with the cloud's refusal: only if the pinned root
+    /// signed it about this device, and no newer statement says otherwise. Says whether the device is withdrawn now.
+    pub fn hear_withdrawal(&mut self, bytes: &[u8]) -> Result<bool, ReplicaError> {
+        let identity = self.identity.clone().ok_or(ReplicaError::NotEnrolled)?;
+        self.write(|checked| {
+            let refuse = |why: String| Fault::from(ReplicaError::Refused(why));
+            let stated = Statement::open(bytes, identity.venue, &identity.root).map_err(|e| refuse(e.to_string()))?;
+            let subject = stated.subject();
+            match stated.body {
+                StatementBody::Device(device) if device.device == identity.device && device.revoked => {}
+                StatementBody::Device(_) | StatementBody::Issuer(_) | StatementBody::Duty(_) => {
+                    return Err(refuse(format!("a statement about {subject} withdraws nothing from this device")));
+                }
+            }
+            statements::take(checked, identity.venue, &identity.root, bytes)?;
+            statements::withdraws(checked.db(), &identity)
+        })
+    }
+
     /// Up to which change the replica has been applied, and the hash of the last chunk: what to ask the cloud with.
     pub fn position(&mut self) -> Result<(u64, Hash), ReplicaError> {
         self.read(keys::progress)
@@ -141,7 +160,7 @@ fn open_chunk(bytes: &[u8], key: &PublicKey) -> Result<Believed, String> {
 fn check_statements(chunk: &Chunk, identity: &Identity) -> Result<(), String> {
     for change in &chunk.changes {
         if let Change::Statement(bytes) = change {
-            gate_core::statement::Statement::open(bytes, identity.venue, &identity.root).map_err(|e| e.to_string())?;
+            Statement::open(bytes, identity.venue, &identity.root).map_err(|e| e.to_string())?;
         }
     }
     Ok(())

@@ -76,9 +76,9 @@ table!(
     "movements",
     ["position", "zone"],
     "position = ?1 AND zone = ?2",
-    ["generation", "at_ms", "entries", "exits"],
+    ["of", "generation", "at_ms", "entries", "exits"],
     [],
-    "?1,?2,?3,?4,?5,?6"
+    "?1,?2,?3,?4,?5,?6,?7"
 );
 table!(ZONE_BASES, "zone_bases", ["zone"], "zone = ?1", ["generation", "demand", "value"], [], "?1,?2,?3,?4");
 table!(

@@ -3,8 +3,8 @@
 //! The count is `gate_core::occupancy::ZoneCount`: actors' numbers over a recount, merged by maximum. Its value is
 //! stored as `demand`, so that a decision reads one row per zone however many devices and epochs have counted.
 
-use gate_core::event::Event;
-use gate_core::ids::{DeviceId, Direction, ZoneId};
+use gate_core::event::Counted;
+use gate_core::ids::{DeviceId, Direction, EventId, ZoneId};
 use gate_core::occupancy::{Actor, ActorCount, Basis, ZoneCount};
 use rusqlite::OptionalExtension;
 use rusqlite::types::Value;
@@ -14,15 +14,23 @@ use super::Fault;
 use super::checked::{Checked, MOVEMENTS, ZONE_BASES, ZONE_COUNTS};
 use super::keys::{self, blob};
 
+/// An event that counts in zones.
+pub(crate) struct Passage<'a> {
+    /// The event's position.
+    pub(crate) position: i64,
+    /// The event: it tells whose number moves.
+    pub(crate) by: EventId,
+    /// Position and id of the event whose place before or after a recount decides: itself, or the one it takes back.
+    pub(crate) of: (i64, EventId),
+    /// When that one happened, Unix milliseconds.
+    pub(crate) at_ms: i64,
+    /// What it counts.
+    pub(crate) counted: Counted<'a>,
+}
+
 /// Counts an event's way through its zones, each in the recount generation the decision rested on.
-pub(crate) fn move_through(
-    checked: &mut Checked<'_>,
-    position: i64,
-    event: &Event,
-    direction: Direction,
-    zones: &[ZoneId],
-    generations: &[u64],
-) -> Result<(), Fault> {
+pub(crate) fn move_through(checked: &mut Checked<'_>, passage: &Passage<'_>) -> Result<(), Fault> {
+    let Counted { direction, zones, generations } = passage.counted;
     for (at, zone) in zones.iter().enumerate() {
         let generation = generations.get(at).copied().unwrap_or(0);
         let (entries, exits) = match direction {
@@ -32,24 +40,33 @@ pub(crate) fn move_through(
         checked.put(
             &MOVEMENTS,
             &[
-                position.into(),
+                passage.position.into(),
                 blob(zone.0.as_bytes()),
+                passage.of.0.into(),
                 generation.cast_signed().into(),
-                event.at.wall_ms.into(),
+                passage.at_ms.into(),
                 Value::Integer(entries),
                 Value::Integer(exits),
             ],
         )?;
         let (basis, demand) = basis_of(checked, *zone)?;
-        if !basis.counts(event.id, generation, event.at.wall_ms) {
+        if !basis.counts(passage.of.1, generation, passage.at_ms) {
             continue;
         }
-        let actor = Actor::from(event.id);
+        let actor = Actor::from(passage.by);
         let (known_entries, known_exits) = known(checked, *zone, actor)?;
         put_count(checked, *zone, actor, known_entries + entries, known_exits + exits)?;
         put_basis(checked, *zone, &basis, demand + entries - exits)?;
     }
     Ok(())
+}
+
+/// Whether the event at this position was taken back in its zones already.
+pub(crate) fn is_taken_back(checked: &Checked<'_>, of: i64) -> rusqlite::Result<bool> {
+    checked
+        .db()
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM movements WHERE of = ?1 AND of <> position)")?
+        .query_row([of], |row| row.get(0))
 }
 
 /// Lets a zone rest on a recount, with what actors are said to have counted since. An older recount changes nothing.
@@ -148,18 +165,20 @@ fn counts(checked: &Checked<'_>, zone: ZoneId) -> rusqlite::Result<Vec<ActorCoun
 fn own_counts(checked: &Checked<'_>, zone: ZoneId, basis: &Basis) -> rusqlite::Result<Vec<ActorCount>> {
     let epochs = keys::read_epochs(checked.db())?;
     let mut statement = checked.db().prepare_cached(
-        "SELECT position, generation, at_ms, entries, exits FROM movements WHERE zone = ?1 ORDER BY position",
+        "SELECT position, of, generation, at_ms, entries, exits FROM movements WHERE zone = ?1 ORDER BY position",
     )?;
     let mut rows = statement.query([zone.0.as_bytes()])?;
     let mut found: Vec<ActorCount> = Vec::new();
     while let Some(row) = rows.next()? {
-        let Some(event) = keys::id_at(&epochs, row.get(0)?) else { continue };
-        let generation = row.get::<_, i64>(1)?.cast_unsigned();
-        if !basis.counts(event, generation, row.get(2)?) {
+        let (Some(by), Some(of)) = (keys::id_at(&epochs, row.get(0)?), keys::id_at(&epochs, row.get(1)?)) else {
+            continue;
+        };
+        let generation = row.get::<_, i64>(2)?.cast_unsigned();
+        if !basis.counts(of, generation, row.get(3)?) {
             continue;
         }
-        let actor = Actor::from(event);
-        let (entries, exits) = (row.get::<_, i64>(3)?.cast_unsigned(), row.get::<_, i64>(4)?.cast_unsigned());
+        let actor = Actor::from(by);
+        let (entries, exits) = (row.get::<_, i64>(4)?.cast_unsigned(), row.get::<_, i64>(5)?.cast_unsigned());
         match found.last_mut() {
             Some(last) if last.actor == actor => {
                 last.entries += entries;

@@ -2,8 +2,8 @@
 //! transaction. Everything else this device knows about itself is derived from the events here, so that salvaged
 //! events give the same rows again.
 
-use gate_core::event::{Event, EventBody};
-use gate_core::ids::{Direction, EventId, LaneId, PassId, ZoneId};
+use gate_core::event::{self, Counted, Event, EventBody};
+use gate_core::ids::{Direction, EventId, LaneId, PassId};
 use gate_core::journal::SealedEvent;
 use gate_core::occupancy::Basis;
 use gate_core::time::Now;
@@ -11,6 +11,7 @@ use rusqlite::OptionalExtension;
 use rusqlite::types::Value;
 
 use super::checked::{Checked, EVENTS, OUTBOX, UNSETTLED, USES};
+use super::counts::Passage;
 use super::keys::{blob, event_key, pass_key};
 use super::{Fault, Replica, ReplicaError, counts, keys};
 
@@ -58,7 +59,7 @@ pub(crate) fn store(checked: &mut Checked<'_>, position: i64, sealed: &SealedEve
     checked.put(&EVENTS, &[position.into(), blob(&sealed.hash.0), blob(&sealed.bytes)])?;
     checked.put(&OUTBOX, &[position.into()])?;
     match &event.body {
-        EventBody::Authorised { admission, generations, .. } => {
+        EventBody::Authorised { admission, .. } => {
             if let Some(pass) = &admission.pass {
                 let row = UseRow {
                     own: position,
@@ -74,22 +75,18 @@ pub(crate) fn store(checked: &mut Checked<'_>, position: i64, sealed: &SealedEve
                 row.put(checked, pass, event.id)?;
             }
             checked.put(&UNSETTLED, &[position.into(), keys::lane_value(event.lane)])?;
-            counts::move_through(checked, position, event, admission.direction, &admission.zones, generations)
         }
-        EventBody::Overridden { direction, zones, generations, .. } => {
+        EventBody::Overridden { .. } => {
             checked.put(&UNSETTLED, &[position.into(), keys::lane_value(event.lane)])?;
-            counts::move_through(checked, position, event, *direction, zones, generations)
         }
-        EventBody::ExitButton { zones, generations } => {
-            counts::move_through(checked, position, event, Direction::Out, zones, generations)
-        }
-        EventBody::Opened { of } => settle(checked, *of, OUTCOME_OPENED),
+        EventBody::Opened { of } => settle(checked, *of, OUTCOME_OPENED)?,
         EventBody::NotOpened { of, unknown } => {
-            settle(checked, *of, if *unknown { OUTCOME_UNKNOWN } else { OUTCOME_NOT_OPENED })
+            settle(checked, *of, if *unknown { OUTCOME_UNKNOWN } else { OUTCOME_NOT_OPENED })?;
         }
-        EventBody::Annulled { of } => annul(checked, position, event, *of),
-        EventBody::Recounted(recount) => counts::rest_on(checked, recount.zone, &Basis::of(event.id, recount), &[]),
-        EventBody::EpochOpened { .. }
+        EventBody::Recounted(recount) => counts::rest_on(checked, recount.zone, &Basis::of(event.id, recount), &[])?,
+        EventBody::Annulled { .. }
+        | EventBody::ExitButton { .. }
+        | EventBody::EpochOpened { .. }
         | EventBody::Passed { .. }
         | EventBody::Refused { .. }
         | EventBody::Noise { .. }
@@ -97,7 +94,16 @@ pub(crate) fn store(checked: &mut Checked<'_>, position: i64, sealed: &SealedEve
         | EventBody::Fire { .. }
         | EventBody::Health { .. }
         | EventBody::ClockStepped(_)
-        | EventBody::LaneClosed { .. } => Ok(()),
+        | EventBody::LaneClosed { .. } => {}
+    }
+    if let Some(counted) = event::counts_of(&event.body) {
+        let of = (position, event.id);
+        let passage = Passage { position, by: event.id, of, at_ms: event.at.wall_ms, counted };
+        counts::move_through(checked, &passage)?;
+    }
+    match event::taken_back(&event.body) {
+        Some(of) => take_back(checked, position, event.id, of),
+        None => Ok(()),
     }
 }
 
@@ -231,49 +237,28 @@ fn settle(checked: &mut Checked<'_>, of: EventId, outcome: i64) -> Result<(), Fa
     Ok(())
 }
 
-/// Takes an admission back: its use is free again and its zones are counted back.
-fn annul(checked: &mut Checked<'_>, position: i64, annulment: &Event, of: EventId) -> Result<(), Fault> {
-    let Some((authorised_at, authorised)) = earlier(checked, of)? else { return Ok(()) };
-    checked.remove(&UNSETTLED, &[authorised_at.into()])?;
-    if let Some(pass) = pass_of(&authorised)
+/// Takes an event back: its use is free again and its zones are counted back, exactly where they were counted. Once: an
+/// annulment after a pulse that never came, or the other way round, says what is known already.
+fn take_back(checked: &mut Checked<'_>, position: i64, by: EventId, of: EventId) -> Result<(), Fault> {
+    let Some((taken_at, taken)) = earlier(checked, of)? else { return Ok(()) };
+    checked.remove(&UNSETTLED, &[taken_at.into()])?;
+    if let Some(pass) = pass_of(&taken)
         && let Some(mut row) = UseRow::find(checked, pass, of)?
+        && !row.annulled
     {
-        if row.annulled {
-            return Err(ReplicaError::Refused(format!("event {of} is annulled already")).into());
-        }
         row.annulled = true;
         row.put(checked, pass, of)?;
     }
-    if let Some((direction, zones, generations)) = way_of(&authorised) {
-        let back = match direction {
+    if let Some(counted) = event::counts_of(&taken.body)
+        && !counts::is_taken_back(checked, taken_at)?
+    {
+        let direction = match counted.direction {
             Direction::In => Direction::Out,
             Direction::Out => Direction::In,
         };
-        counts::move_through(checked, position, annulment, back, zones, generations)?;
+        let counted = Counted { direction, ..counted };
+        let passage = Passage { position, by, of: (taken_at, of), at_ms: taken.at.wall_ms, counted };
+        counts::move_through(checked, &passage)?;
     }
     Ok(())
-}
-
-/// Which way an event counted, through which zones.
-fn way_of(event: &Event) -> Option<(Direction, &[ZoneId], &[u64])> {
-    match &event.body {
-        EventBody::Authorised { admission, generations, .. } => {
-            Some((admission.direction, &admission.zones, generations))
-        }
-        EventBody::Overridden { direction, zones, generations, .. } => Some((*direction, zones, generations)),
-        EventBody::ExitButton { zones, generations } => Some((Direction::Out, zones, generations)),
-        EventBody::EpochOpened { .. }
-        | EventBody::Opened { .. }
-        | EventBody::NotOpened { .. }
-        | EventBody::Passed { .. }
-        | EventBody::Annulled { .. }
-        | EventBody::Refused { .. }
-        | EventBody::Noise { .. }
-        | EventBody::Repeated { .. }
-        | EventBody::Fire { .. }
-        | EventBody::Recounted(_)
-        | EventBody::Health { .. }
-        | EventBody::ClockStepped(_)
-        | EventBody::LaneClosed { .. } => None,
-    }
 }

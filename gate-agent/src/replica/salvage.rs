@@ -240,11 +240,7 @@ fn write_new(
             keys::put_epoch(&mut checked, epoch)?;
         }
         for (position, sealed) in good {
-            match record::store(&mut checked, *position, sealed) {
-                // A second annulment of one admission stays in the journal as the fact it is.
-                Ok(()) | Err(Fault::Own(ReplicaError::Refused(_))) => {}
-                Err(other) => return Err(other),
-            }
+            record::store(&mut checked, *position, sealed)?;
         }
         if let (Some(mark), Some((first, sealed))) = (pruned, good.first_key_value())
             && mark_precedes(&mark, *first, sealed.event.previous)

@@ -56,6 +56,8 @@ pub(crate) fn connect_reader(path: &Path) -> Result<Connection, ReplicaError> {
     let db = Connection::open_with_flags(path, flags).map_err(failed)?;
     db.busy_timeout(std::time::Duration::from_secs(1)).map_err(failed)?;
     set(&db, path)?;
+    // A decision must find the upper pages of every table in memory, however large the tables are.
+    db.pragma_update(None, "cache_size", -8192).map_err(failed)?;
     let version: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed)?;
     refuse_newer(path, version)?;
     Ok(db)

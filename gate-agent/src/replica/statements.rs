@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::checked::{Checked, STATEMENTS};
 use super::{Fault, ReplicaError, keys};
+use crate::identity::Identity;
 
 /// Takes a statement if the root signed it and nothing newer is known about its subject. Says whether it was news.
 pub(crate) fn take(checked: &mut Checked<'_>, venue: VenueId, root: &PublicKey, bytes: &[u8]) -> Result<bool, Fault> {
@@ -56,6 +57,16 @@ pub(crate) fn about(
         );
     }
     Ok(Some(statement))
+}
+
+/// Whether the newest statement about this device withdraws its key.
+pub(crate) fn withdraws(db: &Connection, identity: &Identity) -> Result<bool, Fault> {
+    let subject = format!("device/{}", identity.device);
+    let stated = about(db, identity.venue, &identity.root, &subject)?;
+    Ok(stated.is_some_and(|statement| match statement.body {
+        StatementBody::Device(device) => device.revoked,
+        StatementBody::Issuer(_) | StatementBody::Duty(_) => false,
+    }))
 }
 
 /// The key that has a duty for the venue.

@@ -3,6 +3,7 @@
 //! Every look-up goes by a key through a prepared statement, and the same look-ups are made whether a pass has rows or
 //! not, so that a decision costs the same with a thousand passes and with a million.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use gate_core::ids::{Direction, EventId, PassId, ZoneId};
@@ -30,6 +31,43 @@ pub struct ReplicaReader {
     db: Connection,
     path: PathBuf,
     identity: Option<Identity>,
+    settings: Settings,
+}
+
+/// Settings that were read and decoded, as long as the replica stands at the change at which they were: applying is the
+/// only way in which they become others.
+#[derive(Debug, Default)]
+struct Settings {
+    position: Option<u64>,
+    venue: Option<VenueRow>,
+    zones: BTreeMap<ZoneId, ZoneRow>,
+    vendors: BTreeMap<String, VendorRow>,
+    products: BTreeMap<u16, Product>,
+}
+
+impl Settings {
+    /// Forgets what may be old. Within the transaction whose position this is.
+    fn stand_at(&mut self, position: u64) {
+        if self.position != Some(position) {
+            *self = Self { position: Some(position), ..Self::default() };
+        }
+    }
+}
+
+/// What is known under a key, read once. What is not there is looked for again.
+fn known<K: Ord, V: Clone>(
+    rows: &mut BTreeMap<K, V>,
+    key: K,
+    read: impl FnOnce() -> rusqlite::Result<Option<V>>,
+) -> rusqlite::Result<Option<V>> {
+    if let Some(row) = rows.get(&key) {
+        return Ok(Some(row.clone()));
+    }
+    let row = read()?;
+    if let Some(row) = &row {
+        rows.insert(key, row.clone());
+    }
+    Ok(row)
 }
 
 impl ReplicaReader {
@@ -37,7 +75,7 @@ impl ReplicaReader {
     pub fn open(path: &Path) -> Result<Self, ReplicaError> {
         let db = schema::connect_reader(path)?;
         let identity = read_identity(&db).map_err(|e| Fault::Sql(e).at(path))?;
-        Ok(Self { db, path: path.to_path_buf(), identity })
+        Ok(Self { db, path: path.to_path_buf(), identity, settings: Settings::default() })
     }
 
     /// Who this device is; `None` before enrolment.
@@ -80,14 +118,7 @@ impl ReplicaReader {
     /// Whether the venue withdrew this device's key.
     pub fn device_revoked(&mut self) -> Result<bool, ReplicaError> {
         let Some(identity) = self.identity()? else { return Ok(false) };
-        self.moment(|db| {
-            let subject = format!("device/{}", identity.device);
-            let stated = statements::about(db, identity.venue, &identity.root, &subject)?;
-            Ok(stated.is_some_and(|statement| match statement.body {
-                StatementBody::Device(device) => device.revoked,
-                StatementBody::Issuer(_) | StatementBody::Duty(_) => false,
-            }))
-        })
+        self.moment(|db| statements::withdraws(db, &identity))
     }
 
     /// This gate's row; `None` before the first changes arrived.
@@ -103,7 +134,10 @@ impl ReplicaReader {
             Finding::Genuine { claims, .. } => Some(claims),
             Finding::Defective(_) => None,
         };
-        self.moment(|db| Ok(read_view(db, &identity, claims, gate, now)?))
+        let mut settings = std::mem::take(&mut self.settings);
+        let view = self.moment(|db| Ok(read_view(db, &identity, &mut settings, claims, gate, now)?))?;
+        self.settings = settings;
+        Ok(view)
     }
 
     /// Checks the whole file as opening it for writing does: structure and content.
@@ -140,19 +174,27 @@ impl ReplicaReader {
 fn read_view(
     db: &Connection,
     identity: &Identity,
+    settings: &mut Settings,
     claims: Option<&Claims>,
     gate: &GateRow,
     now: Now,
 ) -> rusqlite::Result<ReplicaView> {
-    let venue: Option<VenueRow> = keys::setting(db, keys::VENUE, &[])?;
-    let day_rule =
-        venue.map_or_else(|| DayRule { time_zone: "UTC".to_owned(), boundary_min: 0 }, |venue| venue.day_rule);
-    let spaces = spaces(db, gate)?;
+    let position = keys::progress(db)?.0;
+    settings.stand_at(position);
+    if settings.venue.is_none() {
+        settings.venue = keys::setting(db, keys::VENUE, &[])?;
+    }
+    let day_rule = settings
+        .venue
+        .as_ref()
+        .map_or_else(|| DayRule { time_zone: "UTC".to_owned(), boundary_min: 0 }, |venue| venue.day_rule.clone());
+    let zones = &mut settings.zones;
+    let spaces = spaces_of(db, gate, |zone| known(zones, zone, || keys::setting(db, keys::ZONE, zone.0.as_bytes())))?;
     let mut view = ReplicaView {
         venue: identity.venue_code.clone(),
         day_rule,
         age_ms: age_ms(db, now)?,
-        position: keys::progress(db)?.0,
+        position,
         vendor: None,
         row: None,
         product: None,
@@ -161,9 +203,12 @@ fn read_view(
         right_gates: Vec::new(),
     };
     let Some(claims) = claims else { return Ok(view) };
-    let vendor: Option<VendorRow> = keys::setting(db, keys::VENDOR, claims.vendor.as_str().as_bytes())?;
+    let code = claims.vendor.as_str();
+    let vendor = known(&mut settings.vendors, code.to_owned(), || keys::setting(db, keys::VENDOR, code.as_bytes()))?;
     view.vendor = vendor.map(|vendor| vendor.standing);
-    view.product = keys::setting(db, keys::PRODUCT, &claims.product.to_be_bytes())?;
+    view.product = known(&mut settings.products, claims.product, || {
+        keys::setting(db, keys::PRODUCT, &claims.product.to_be_bytes())
+    })?;
     let id = claims.id();
     view.row = pass_row(db, &id)?;
     let today = view.day_rule.local(now.wall_ms).ok().map(|local| local.day);
@@ -193,10 +238,19 @@ fn pass_row(db: &Connection, pass: &PassId) -> rusqlite::Result<Option<PassRow>>
 
 /// The zones a gate leads through, its own first, with their room.
 pub(crate) fn spaces(db: &Connection, gate: &GateRow) -> rusqlite::Result<Vec<(ZoneRow, ZoneSpace)>> {
+    spaces_of(db, gate, |zone| keys::setting(db, keys::ZONE, zone.0.as_bytes()))
+}
+
+/// The same, with zones' rows from wherever they are.
+fn spaces_of(
+    db: &Connection,
+    gate: &GateRow,
+    mut row_of: impl FnMut(ZoneId) -> rusqlite::Result<Option<ZoneRow>>,
+) -> rusqlite::Result<Vec<(ZoneRow, ZoneSpace)>> {
     let mut found = Vec::new();
     let mut next = Some(gate.zone);
     while let Some(zone) = next.filter(|_| found.len() < NESTING) {
-        let Some(row) = keys::setting::<ZoneRow>(db, keys::ZONE, zone.0.as_bytes())? else { break };
+        let Some(row) = row_of(zone)? else { break };
         let (generation, demand) = zone_count(db, zone)?;
         let held = row.rights_holder == Some(gate.id);
         let rights_held = if held { row.capacity.saturating_sub(occupancy(demand)) } else { 0 };

@@ -25,6 +25,8 @@ pub struct Facts {
     pub gate_io: bool,
     /// Why nothing can be stored.
     pub storage_fault: Option<String>,
+    /// Why this gate does not decide; `None` while it does.
+    pub not_deciding: Option<String>,
     /// How fast the newest opening was.
     pub opening: Option<OpeningTimes>,
     /// The moment, with its trust.
@@ -42,6 +44,7 @@ impl Default for Facts {
             camera: None,
             gate_io: false,
             storage_fault: None,
+            not_deciding: None,
             opening: None,
             now: None,
             version: 0,
@@ -149,6 +152,7 @@ struct Status<'a> {
     gate_io: &'static str,
     storage: &'static str,
     storage_why: Option<&'a str>,
+    not_deciding: Option<&'a str>,
 }
 
 /// The name a page knows a kind of screen by.
@@ -243,6 +247,7 @@ impl Facts {
                 gate_io: if self.gate_io { "ok" } else { "lost" },
                 storage: if self.storage_fault.is_some() { "fault" } else { "ok" },
                 storage_why: self.storage_fault.as_deref(),
+                not_deciding: self.not_deciding.as_deref(),
             },
         }
     }

@@ -204,7 +204,23 @@ impl<T: Transport, S: Store> Engine<T, S> {
                 (self.ears.link)(self.session.link());
                 Step::Did
             }
-            Err(trouble) => self.failed(&trouble),
+            Err(trouble) => {
+                if let Trouble::Road(error) = &trouble
+                    && let Some(statement) = error.withdrawal()
+                {
+                    self.withdrawn(statement.to_vec()).await;
+                }
+                self.failed(&trouble)
+            }
+        }
+    }
+
+    /// The cloud says that this device is withdrawn, and shows the venue's word for it: it is kept if it holds.
+    async fn withdrawn(&mut self, statement: Vec<u8>) {
+        match self.store.with(move |replica| replica.hear_withdrawal(&statement)).await {
+            Ok(true) => self.ears.changed.send_modify(|version| *version += 1),
+            Ok(false) => tracing::warn!("an older word withdraws this device; a newer one keeps it"),
+            Err(error) => tracing::warn!(%error, "the word that withdraws this device does not hold"),
         }
     }
 

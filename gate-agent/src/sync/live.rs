@@ -14,7 +14,7 @@ use gate_core::sync::request_signature::Request;
 use gate_core::sync::v1::{Hint, LIVE_PATH};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::tungstenite::http::HeaderValue;
+use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Message};
 
@@ -37,7 +37,7 @@ enum LiveError {
     Slow,
     #[error("the cloud fell silent")]
     Silent,
-    #[error("{0}")]
+    #[error(transparent)]
     Socket(#[from] tungstenite::Error),
     #[error("the request can't be made: {0}")]
     Request(String),
@@ -75,21 +75,18 @@ async fn hold(
     wake: &Wake,
     heard: &mut bool,
 ) -> Result<(), LiveError> {
-    let mut upgrade = url.websocket(LIVE_PATH).into_client_request()?;
-    let request = Request { method: "GET", authority: url.authority(), path: LIVE_PATH, query: "", body: &[] };
-    let nonce = hex::encode(&surroundings.random()[..16]);
-    let signed = signed_headers(&request, device, nonce, key, surroundings);
-    let headers = upgrade.headers_mut();
-    for (name, value) in [
-        ("content-digest", signed.content_digest),
-        ("signature-input", signed.signature_input),
-        ("signature", signed.signature),
-    ] {
-        headers.insert(name, HeaderValue::from_str(&value).map_err(|e| LiveError::Request(e.to_string()))?);
-    }
-    let limits = WebSocketConfig::default().max_message_size(Some(HINT_LIMIT)).max_frame_size(Some(HINT_LIMIT));
-    let opening = tokio_tungstenite::connect_async_with_config(upgrade, Some(limits), true);
-    let (mut socket, _) = timeout(OPEN_LIMIT, opening).await.map_err(|_| LiveError::Slow)??;
+    let mut nonce = hex::encode(&surroundings.random()[..16]);
+    let mut again = true;
+    let mut socket = loop {
+        match timeout(OPEN_LIMIT, open(url, device, key, surroundings, nonce)).await.map_err(|_| LiveError::Slow)? {
+            Ok(socket) => break socket,
+            Err(error) => match offered_nonce(&error).filter(|_| again) {
+                // This gate's clock is off: the nonce stands in for it, once.
+                Some(offered) => (nonce, again) = (offered, false),
+                None => return Err(error),
+            },
+        }
+    };
     let mut pinged = false;
     loop {
         let message = match timeout(QUIET, socket.next()).await {
@@ -115,6 +112,42 @@ async fn hold(
             Message::Close(_) => return Ok(()),
             Message::Text(_) | Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
         }
+    }
+}
+
+type Socket = tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>;
+
+/// Asks for the channel, signed.
+async fn open(
+    url: &CloudUrl,
+    device: DeviceId,
+    key: &SigningKey,
+    surroundings: &dyn Surroundings,
+    nonce: String,
+) -> Result<Socket, LiveError> {
+    let mut upgrade = url.websocket(LIVE_PATH).into_client_request()?;
+    let request = Request { method: "GET", authority: url.authority(), path: LIVE_PATH, query: "", body: &[] };
+    let signed = signed_headers(&request, device, nonce, key, surroundings);
+    let headers = upgrade.headers_mut();
+    for (name, value) in [
+        ("content-digest", signed.content_digest),
+        ("signature-input", signed.signature_input),
+        ("signature", signed.signature),
+    ] {
+        headers.insert(name, HeaderValue::from_str(&value).map_err(|e| LiveError::Request(e.to_string()))?);
+    }
+    let limits = WebSocketConfig::default().max_message_size(Some(HINT_LIMIT)).max_frame_size(Some(HINT_LIMIT));
+    let (socket, _) = tokio_tungstenite::connect_async_with_config(upgrade, Some(limits), true).await?;
+    Ok(socket)
+}
+
+/// The nonce with which the cloud asks to sign again.
+fn offered_nonce(error: &LiveError) -> Option<String> {
+    match error {
+        LiveError::Socket(tungstenite::Error::Http(answer)) if answer.status() == StatusCode::UNAUTHORIZED => {
+            answer.headers().get("gate-nonce")?.to_str().ok().map(str::to_owned)
+        }
+        LiveError::Socket(_) | LiveError::Slow | LiveError::Silent | LiveError::Request(_) => None,
     }
 }
 

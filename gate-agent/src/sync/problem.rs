@@ -23,6 +23,8 @@ pub enum SyncError {
         detail: Option<String>,
         /// The pause it asks for, seconds.
         retry_after_s: Option<u32>,
+        /// The venue's signed statement that comes with it, not verified yet.
+        statement: Option<Vec<u8>>,
     },
     /// The answer was longer than any answer may be.
     #[error("the answer has more than {0} bytes")]
@@ -51,6 +53,19 @@ impl SyncError {
             Self::Address(_) | Self::Unreachable(_) | Self::Stranger(_) | Self::TooLong(_) | Self::Unbelievable(_) => {
                 None
             }
+        }
+    }
+
+    /// The statement that came with "this device is withdrawn"; to be verified by whoever knows the root.
+    pub fn withdrawal(&self) -> Option<&[u8]> {
+        match self {
+            Self::Refused { status: 403, code, statement, .. } if code == "device_revoked" => statement.as_deref(),
+            Self::Refused { .. }
+            | Self::Address(_)
+            | Self::Unreachable(_)
+            | Self::Stranger(_)
+            | Self::TooLong(_)
+            | Self::Unbelievable(_) => None,
         }
     }
 

@@ -1,7 +1,8 @@
 //! The road to the cloud: signed HTTPS requests with a limit on everything.
 //!
 //! An answer counts only if it has our media type: a captive portal's page is no answer. A 401 is believed only as far
-//! as it asks to sign again with a nonce, once; nothing in an error answer changes what this gate believes.
+//! as it asks to sign again with a nonce, once; nothing in an error answer changes what this gate believes, except a
+//! statement that the venue's root signed.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -217,7 +218,9 @@ pub(crate) async fn answer(response: Response) -> Result<Vec<u8>, SyncError> {
     let problem: Problem = serde_json::from_slice(&bytes).unwrap_or_default();
     // `type` ends with the code where there is no field for it.
     let code = problem.code.or_else(|| problem.kind.rsplit(['/', ':']).next().map(str::to_owned)).unwrap_or_default();
-    Err(SyncError::Refused { status: status.as_u16(), code, detail: problem.detail.or(problem.title), retry_after_s })
+    let statement = problem.statement.and_then(|text| hex::decode(text).ok());
+    let detail = problem.detail.or(problem.title);
+    Err(SyncError::Refused { status: status.as_u16(), code, detail, retry_after_s, statement })
 }
 
 #[derive(Default, serde::Deserialize)]
@@ -228,6 +231,8 @@ struct Problem {
     code: Option<String>,
     title: Option<String>,
     detail: Option<String>,
+    /// A signed statement, hexadecimal.
+    statement: Option<String>,
 }
 
 fn media_type(headers: &HeaderMap) -> String {
@@ -247,7 +252,7 @@ async fn body(mut response: Response, limit: usize) -> Result<Vec<u8>, SyncError
 }
 
 /// An error with its causes, which reqwest leaves out, and without the address, which is known.
-fn describe(error: &reqwest::Error) -> String {
+pub fn describe(error: &reqwest::Error) -> String {
     let mut text = if error.is_timeout() { "no answer in time".to_owned() } else { "no connection".to_owned() };
     let mut cause = std::error::Error::source(error);
     while let Some(found) = cause {

@@ -2,6 +2,7 @@
 
 use uuid::Uuid;
 
+mod model;
 mod order;
 mod random;
 mod times;
@@ -184,11 +185,22 @@ fn re_entry_and_minimum_interval() {
             expected,
         );
     }
-    let inside = with(|i| {
-        rules(i, &[Rule::Unlimited]);
-        i.view.uses.inside = true;
-    });
-    assert_eq!(says(&inside), Says::Admit, "only the rule asks for an exit");
+    let inside = |rules_of: &[Rule]| {
+        with(|i| {
+            rules(i, rules_of);
+            used(i, 5, 2, 600);
+            i.view.uses.inside = true;
+        })
+    };
+    let unlimited = [Rule::Unlimited, Rule::ReentryAfterExit];
+    assert_eq!(says(&inside(&[Rule::Unlimited])), Says::Admit, "only the rule asks for an exit");
+    assert_eq!(says(&inside(&unlimited)), Says::Refuse(Reason::AlreadyInside), "unlimited, but one at a time");
+    let mut out = inside(&unlimited);
+    out.view.uses.inside = false;
+    assert_eq!(says(&out), Says::Admit, "unlimited, after the exit");
+    let mut tomorrow = inside(&unlimited);
+    tomorrow.view.uses.today = 0;
+    assert_eq!(says(&tomorrow), Says::Refuse(Reason::AlreadyInside), "a new day is no exit");
 }
 
 #[test]
@@ -396,6 +408,53 @@ fn the_way_out() {
             || [Reason::WrongVenue, Reason::NoVehicle, Reason::OutOfOrder, Reason::LaneFault].contains(&reason);
         let expected = if refused { Says::Refuse(reason) } else { Says::Admit };
         assert_eq!(says(&input), expected, "scanned exit, {reason}");
+    }
+}
+
+#[test]
+fn an_exit_frees_a_place_only_for_who_was_inside() {
+    type Change = fn(&mut DecisionInput);
+    let minutes = |n: i64| Some(n * 60_000);
+    let (entered, left) = (Some(Direction::In), Some(Direction::Out));
+    let genuine: Change = |_| {};
+    let picture: Change = |i| defective(i, Defect::NotAPass);
+    let forged: Change = |i| defective(i, Defect::BadSignature(KID));
+    let elsewhere: Change = |i| claim(i).venue = "P2".parse().unwrap();
+    let expired: Change = |i| claim(i).expires = NOON - 60;
+    // (what is shown, the last that is known of it, age of the replica, whether a place becomes free).
+    for (name, shown, last, age_ms, frees) in [
+        ("it is inside", genuine, entered, minutes(0), true),
+        ("it is inside, by an old replica", genuine, entered, minutes(500), true),
+        ("it is inside and expired meanwhile", expired, entered, minutes(0), true),
+        ("it left", genuine, left, minutes(0), false),
+        ("it left, by an old replica", genuine, left, None, false),
+        ("never used, fresh replica", genuine, None, minutes(0), false),
+        ("never used, replica ahead of this clock", genuine, None, minutes(-3), false),
+        ("never used, five minutes", genuine, None, minutes(5), false),
+        ("never heard of, six minutes", genuine, None, minutes(6), true),
+        ("never heard of anything", genuine, None, None, true),
+        ("any picture", picture, None, None, false),
+        ("a forged pass", forged, entered, None, false),
+        ("a pass of another venue", elsewhere, entered, None, false),
+    ] {
+        for egress in [Egress::Free, Egress::Scan] {
+            let input = with(|i| {
+                i.lane.direction = Direction::Out;
+                i.lane.egress = egress;
+                i.view.age_ms = age_ms;
+                i.view.uses.last = last.map(last_use);
+                shown(i);
+            });
+            match input.replay() {
+                Verdict::Admit(admission) => {
+                    let expected = if frees { vec![LOT] } else { vec![] };
+                    assert_eq!(admission.zones, expected, "{name}, {egress:?}");
+                }
+                other @ (Verdict::Ask(_) | Verdict::Refuse(_)) => {
+                    assert!(egress == Egress::Scan && !frees, "{name}, {egress:?}: {other:?}");
+                }
+            }
+        }
     }
 }
 

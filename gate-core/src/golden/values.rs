@@ -257,6 +257,9 @@ pub(super) fn events() -> File {
     for reason in Reason::ALL {
         file.value(&format!("reason {reason}"), reason);
     }
+    for part in [Part::Camera, Part::GateIo, Part::Storage, Part::Clock, Part::Barrier] {
+        file.value(&format!("part {part:?}"), &part);
+    }
     file
 }
 

@@ -116,6 +116,12 @@ impl Lane {
         }
     }
 
+    /// Another setup, from now on. What the lane knows of the world stays: inputs, faults, closed, fire, the codes in
+    /// view and what is under way. The screen follows with the next event ([`LaneEvent::Woke`] will do).
+    pub fn set_setup(&mut self, setup: LaneSetup) {
+        self.setup = setup;
+    }
+
     /// Takes in an event and says what to do.
     pub fn handle(&mut self, event: LaneEvent, now: Now) -> Vec<Effect> {
         let mut effects = Vec::new();
@@ -192,7 +198,7 @@ impl Lane {
         if !self.takes_codes(us) {
             return;
         }
-        let Some(code) = self.in_view.take(codes) else {
+        let Some(code) = self.in_view.take(codes, us) else {
             return;
         };
         if let Some(admitted) = self.admitted
@@ -208,6 +214,7 @@ impl Lane {
             self.state = State::Open(OpenGate::shown_again(opening, us));
             return;
         }
+        self.in_view.begin(code);
         let limit = if self.is_free_exit() { FREE_EXIT_WAIT_US } else { SHELL_LIMIT_US };
         self.state = State::Judging { code, deadline_us: us.saturating_add(limit) };
         effects.push(Effect::Judge(code));
@@ -256,22 +263,23 @@ impl Lane {
             let ticket = self.record(body, effects);
             self.trace.begin(key, ticket, us);
         }
+        self.in_view.dismiss();
         self.state = State::Refusing { refusal, code: input.pass.token, since_us: us };
     }
 
     fn input(&mut self, input: Input, active: bool, us: u64, effects: &mut Vec<Effect>) {
         match input {
             Input::Presence => {
-                self.presence = active;
+                let was = std::mem::replace(&mut self.presence, active);
                 if active {
                     self.reconsider(Reason::NoVehicle);
-                } else {
+                } else if was {
                     self.cleared(us, effects);
                 }
             }
             Input::BarrierOpen => {
                 self.barrier_open = active;
-                self.barrier_moved();
+                self.barrier_moved(effects);
             }
             Input::ExitButton if active => self.exit_button(us, effects),
             Input::ExitButton => {}
@@ -308,6 +316,8 @@ impl Lane {
                     self.closed = closed;
                     self.record(EventBody::LaneClosed { closed, staff }, effects);
                     if !closed {
+                        // Who takes it into use again says that it was looked at.
+                        self.mended(Part::Barrier, "staff reopened the lane", effects);
                         self.reconsider(Reason::OutOfOrder);
                     }
                 }
@@ -344,18 +354,33 @@ impl Lane {
     fn part(&mut self, part: Part, working: bool, detail: String, us: u64, effects: &mut Vec<Effect>) {
         if !working {
             self.set_fault(part, detail, effects);
+            if part == Part::GateIo {
+                self.looked_away();
+                // Whoever had the pulse is gone: nobody will say what became of it.
+                if let State::Opening { key, .. } = self.state {
+                    self.pulsed(key, super::PulseResult::Unknown, us, effects);
+                }
+            }
             // Who can't read the replica can't judge: no answer will come.
             if part == Part::Storage
                 && let State::Judging { code, .. } = self.state
             {
                 self.give_up_judging(code, us, effects);
             }
-        } else if self.faults.contains(&part) {
-            self.faults.retain(|fault| *fault != part);
-            self.record(EventBody::Health { part, working, detail }, effects);
-            if !self.is_stopped() {
-                self.reconsider(Reason::LaneFault);
-            }
+        } else {
+            self.mended(part, &detail, effects);
+        }
+    }
+
+    /// A part works again.
+    pub(super) fn mended(&mut self, part: Part, why: &str, effects: &mut Vec<Effect>) {
+        if !self.faults.contains(&part) {
+            return;
+        }
+        self.faults.retain(|fault| *fault != part);
+        self.record(EventBody::Health { part, working: true, detail: why.to_owned() }, effects);
+        if !self.is_stopped() {
+            self.reconsider(Reason::LaneFault);
         }
     }
 
@@ -363,9 +388,11 @@ impl Lane {
         if self.is_free_exit() {
             self.presentation += 1;
             let opening = Opening { free: true, ..Opening::new(Some(code), Direction::Out, self.setup.open_ms) };
+            self.in_view.admit(us);
             self.open_without_record(opening, us, effects);
         } else {
             self.state = State::Idle;
+            self.in_view.dismiss();
             self.in_view.give_back(code);
         }
     }

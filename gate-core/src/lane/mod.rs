@@ -13,7 +13,11 @@
 //! can be read or stored, and fire is latched in gate-io without asking anybody.
 //! A code that stays in view is decided once, whatever else is in view; one shown again within the hold time after its
 //! admission sees the same ADMIT, so that nobody who was just admitted reads "already used".
+//! So does a strip of passes: one is charged, and those that were in view beside it must leave before they count.
 //! A part that failed, by the shell's word or because the lane saw it fail, works again only when the shell says so.
+//! The barrier is different: that it did not do what was asked is seen by the lane alone, and gate-io's socket being up
+//! says nothing about it. The lane goes on judging, because the next try is what shows whether it works, and shows FAULT
+//! while nobody is there; a pulse that works ends the fault, and so do staff, by the shell's word or by reopening the lane.
 //!
 //! `machine` runs the lane, `records` waits for storage, `passage` is what happens between record and passage, `status` what people see of it.
 
@@ -145,6 +149,8 @@ pub enum PulseResult {
     Done,
     /// gate-io did not do it.
     Refused,
+    /// gate-io is away: the command was never given.
+    Away,
     /// gate-io stopped it early, or is gone: nobody knows whether the gate opened.
     Unknown,
 }

@@ -31,6 +31,12 @@ pub(super) struct Opening {
     pub(super) of: Option<EventId>,
     /// Its record, where it was not waited for.
     pub(super) late: Option<Ticket>,
+    /// That it opened is written down.
+    pub(super) told: bool,
+    /// Somebody stood there when the pulse was asked for, and did all the time since.
+    pub(super) stayed: bool,
+    /// They left only after the barrier had opened and closed again.
+    pub(super) turned_back: bool,
     pub(super) barrier_seen: bool,
     pub(super) passed: bool,
 }
@@ -45,6 +51,9 @@ impl Opening {
             free: false,
             of: None,
             late: None,
+            told: false,
+            stayed: false,
+            turned_back: false,
             barrier_seen: false,
             passed: false,
         }
@@ -62,6 +71,7 @@ pub(super) struct OpenGate {
 impl OpenGate {
     /// The same ADMIT again for somebody who was just admitted.
     pub(super) fn shown_again(opening: Opening, us: u64) -> Self {
+        let opening = Opening { told: true, passed: true, ..opening };
         Self { opening, since_us: us, until_us: us.saturating_add(ADMIT_US) }
     }
 }
@@ -98,6 +108,7 @@ impl Lane {
         us: u64,
         effects: &mut Vec<Effect>,
     ) {
+        self.in_view.admit(us);
         let ms = admission.open_ms.unwrap_or(self.setup.open_ms);
         let opening = Opening {
             romanian: admission.romanian,
@@ -131,7 +142,7 @@ impl Lane {
     pub(super) fn pulse(&mut self, key: PulseKey, opening: Opening, us: u64, effects: &mut Vec<Effect>) {
         effects.push(Effect::Open { key, ms: opening.ms });
         let deadline_us = us.saturating_add(u64::from(opening.ms) * 1000).saturating_add(PULSE_GRACE_US);
-        let opening = Opening { barrier_seen: self.barrier_open, ..opening };
+        let opening = Opening { barrier_seen: self.barrier_open, stayed: self.presence, ..opening };
         self.state = State::Opening { key, opening, deadline_us };
     }
 
@@ -146,9 +157,8 @@ impl Lane {
         match result {
             PulseResult::Started => {}
             PulseResult::Done => {
-                if let Some(of) = opening.of {
+                if opening.of.is_some() {
                     opening.late = None;
-                    self.record(EventBody::Opened { of }, effects);
                 }
                 if let Some(code) = opening.code {
                     let stays = self.in_view.until(code).is_some();
@@ -159,17 +169,22 @@ impl Lane {
                 let shown = if waits { BARRIER_LIMIT_US } else { ADMIT_US };
                 let until_us = us.saturating_add(shown);
                 self.state = State::Open(OpenGate { opening, since_us: us, until_us });
+                self.tell_opened(effects);
                 self.settle(effects);
             }
-            PulseResult::Refused | PulseResult::Unknown => {
+            PulseResult::Refused | PulseResult::Unknown | PulseResult::Away => {
                 let unknown = result == PulseResult::Unknown;
                 if let Some(of) = opening.of {
                     self.record(EventBody::NotOpened { of, unknown }, effects);
                 }
-                // In a fire the gate is open already, and gate-io takes no orders.
-                if !self.fire {
+                if result == PulseResult::Away {
+                    self.fault(Part::GateIo, "gate-io is away", effects);
+                }
+                // In a fire the gate is open already, and gate-io takes no orders. If the hand itself is gone, that is the
+                // fault, and it ends when the hand is back; the barrier is not to blame.
+                if !self.fire && !self.faults.contains(&Part::GateIo) {
                     let why = if unknown { "a pulse was lost" } else { "a pulse was refused" };
-                    self.fault(Part::GateIo, why, effects);
+                    self.fault(Part::Barrier, why, effects);
                 }
                 self.state = State::Idle;
             }
@@ -188,42 +203,80 @@ impl Lane {
         }
     }
 
+    /// Writes that the gate opened, as soon as that is known: the relay did what was asked, and where the barrier can
+    /// be seen it followed. That also ends the fault of an earlier pulse that did nothing.
+    pub(super) fn tell_opened(&mut self, effects: &mut Vec<Effect>) {
+        let watched = self.watches_passage();
+        let State::Open(OpenGate { opening, .. }) = &mut self.state else {
+            return;
+        };
+        if opening.told || (watched && !opening.barrier_seen) {
+            return;
+        }
+        if let Some(of) = opening.of {
+            opening.told = true;
+            self.record(EventBody::Opened { of }, effects);
+        }
+        self.mended(Part::Barrier, "a pulse was carried out", effects);
+    }
+
     /// The barrier input changed.
-    pub(super) fn barrier_moved(&mut self) {
+    pub(super) fn barrier_moved(&mut self, effects: &mut Vec<Effect>) {
         let open = self.barrier_open;
         if let Some(opening) = self.opening_mut() {
             opening.barrier_seen |= open;
         }
+        self.tell_opened(effects);
     }
 
-    /// Nobody stands at the lane any more: through, if the barrier is open.
+    /// Nobody stands at the lane any more: through, if the barrier is open. Also somebody nobody let in: who follows
+    /// close behind, or drives through while the barrier is held open.
     pub(super) fn cleared(&mut self, us: u64, effects: &mut Vec<Effect>) {
-        if !self.watches_passage() || !self.barrier_open {
+        if !self.watches_passage() {
             return;
         }
-        let Some(opening) = self.opening_mut() else {
+        let barrier_open = self.barrier_open;
+        let mut of = None;
+        let mut direction = self.setup.direction;
+        if let Some(opening) = self.opening_mut() {
+            opening.turned_back |= opening.stayed && opening.barrier_seen && !barrier_open;
+            opening.stayed = false;
+            if barrier_open && !opening.passed {
+                opening.passed = true;
+                (of, direction) = (opening.of, opening.direction);
+                if let State::Open(open) = &mut self.state {
+                    open.until_us = us.saturating_add(ADMIT_US);
+                }
+            }
+        }
+        if barrier_open {
+            self.record(EventBody::Passed { of, direction }, effects);
+        }
+    }
+
+    /// On a lane that watches the passage, what a barrier that closed again says. Whoever stood there all the time and
+    /// leaves only now turned back: the admission is taken back. Whoever was out of sight in between may have gone
+    /// through, so the use counts.
+    pub(super) fn settle(&mut self, effects: &mut Vec<Effect>) {
+        let State::Open(open) = &self.state else {
             return;
         };
-        if opening.passed {
+        if !self.waits_for_passage(open) || self.barrier_open {
             return;
         }
-        opening.passed = true;
-        let (of, direction) = (opening.of, opening.direction);
-        if let State::Open(open) = &mut self.state {
-            open.until_us = us.saturating_add(ADMIT_US);
+        if open.opening.turned_back {
+            self.annul(open.opening.of, effects);
+        } else if !open.opening.stayed {
+            // Whoever shows the code again stands before a closed barrier: green would be a lie.
+            self.admitted = None;
+            self.state = State::Idle;
         }
-        self.record(EventBody::Passed { of, direction }, effects);
     }
 
-    /// On a lane that watches the passage: closed again and clear without anybody through takes the admission back.
-    pub(super) fn settle(&mut self, effects: &mut Vec<Effect>) {
-        if let State::Open(open) = &self.state
-            && self.waits_for_passage(open)
-            && !self.barrier_open
-            && !self.presence
-        {
-            let of = open.opening.of;
-            self.annul(of, effects);
+    /// gate-io is gone: what happens meanwhile is not seen.
+    pub(super) fn looked_away(&mut self) {
+        if let Some(opening) = self.opening_mut() {
+            opening.stayed = false;
         }
     }
 
@@ -242,11 +295,15 @@ impl Lane {
         };
         let never_opened = self.watches_passage() && !open.opening.passed && !open.opening.barrier_seen;
         let of = open.opening.of;
+        self.state = State::Idle;
         if never_opened {
-            self.annul(of, effects);
-            self.fault(Part::GateIo, "the pulse was given but the barrier did not open", effects);
-        } else {
-            self.state = State::Idle;
+            // The relay moved, and a broken feedback looks the same as a barrier that is stuck: nothing is taken back,
+            // but who was let in may present the code again.
+            if let Some(of) = of {
+                self.record(EventBody::NotOpened { of, unknown: true }, effects);
+            }
+            self.admitted = None;
+            self.fault(Part::Barrier, "the pulse was given but the barrier was not seen open", effects);
         }
     }
 }

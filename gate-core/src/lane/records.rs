@@ -40,7 +40,7 @@ impl Lane {
             State::Open(open) if open.opening.late == Some(ticket) => {
                 open.opening.late = None;
                 open.opening.of = Some(event);
-                self.record(EventBody::Opened { of: event }, effects);
+                self.tell_opened(effects);
             }
             State::Idle
             | State::Judging { .. }

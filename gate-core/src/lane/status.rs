@@ -25,10 +25,11 @@ impl Lane {
     }
 
     /// Whether a part failed without which nobody can be let in. A clock that is not sure is none: `decide` knows.
+    /// A barrier that did not do what was asked is none either: only the next try can show that it does again.
     pub(super) fn is_stopped(&self) -> bool {
         self.faults.iter().any(|part| match part {
             Part::Camera | Part::GateIo | Part::Storage => true,
-            Part::Clock => false,
+            Part::Clock | Part::Barrier => false,
         })
     }
 
@@ -70,6 +71,10 @@ impl Lane {
                 ScreenKind::Closed
             }
             State::Idle if self.is_free_exit() => ScreenKind::FreeExit,
+            State::Idle if self.faults.contains(&Part::Barrier) => {
+                reason = Some(Reason::LaneFault);
+                ScreenKind::Fault
+            }
             State::Idle if self.setup.direction == Direction::In && self.fullness == Fullness::Full => {
                 reason = Some(Reason::LotFull);
                 ScreenKind::Full

@@ -45,6 +45,11 @@ impl Keyring {
         self.keys.get(&kid).map_or(&[], Vec::as_slice)
     }
 
+    /// All keys.
+    pub fn iter(&self) -> impl Iterator<Item = &IssuerKey> {
+        self.keys.values().flatten()
+    }
+
     /// How many keys there are.
     pub fn len(&self) -> usize {
         self.keys.values().map(Vec::len).sum()

@@ -59,7 +59,8 @@ fn serve(
     config: &std::path::Path,
 ) -> Result<(), Box<dyn std::error::Error>> {
     let config = HandConfig::read(config)?;
+    let listener = server::listen(socket)?;
     let lines = lines::open(address, &config)?;
-    server::serve(socket, lines, config)?;
+    server::serve(listener, lines, config)?;
     Ok(())
 }

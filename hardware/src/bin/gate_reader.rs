@@ -14,8 +14,9 @@ use hardware::camera::newest::Newest;
 use hardware::camera::replay::{Pace, Replay};
 use hardware::camera::v4l2::V4l2;
 use hardware::camera::{Camera, CameraAddress, CameraError, Delivery, Shot};
+use hardware::clock::mono_us;
 use hardware::decode::Cascade;
-use hardware::reader::{MAX_TEXTS, ReaderMessage, Sandboxed};
+use hardware::reader::{Chooser, ReaderMessage, Sandboxed};
 use hardware::sandbox;
 
 /// The status with which the process ends when the camera is gone.
@@ -137,12 +138,14 @@ fn look_at_all(mut camera: Replay, arguments: &Arguments) -> Result<ExitCode, Ca
 
 struct Eye {
     cascade: Cascade,
+    chooser: Chooser,
     frames: u64,
 }
 
 impl Eye {
     fn new(arguments: &Arguments) -> Self {
-        Self { cascade: Cascade::new(Duration::from_millis(arguments.deadline_ms)), frames: 0 }
+        let cascade = Cascade::new(Duration::from_millis(arguments.deadline_ms));
+        Self { cascade, chooser: Chooser::default(), frames: 0 }
     }
 
     fn look_at(&mut self, delivery: Delivery) {
@@ -159,8 +162,7 @@ impl Eye {
         // The listener's stopwatch starts here.
         say(&ReaderMessage::Decoding { frame });
         let reading = self.cascade.read(&shot.frame);
-        let mut texts = reading.texts;
-        texts.truncate(MAX_TEXTS);
+        let texts = self.chooser.choose(reading.texts, mono_us());
         say(&ReaderMessage::Frame {
             frame,
             captured_mono_us: shot.captured_mono_us,

@@ -10,6 +10,9 @@ use thiserror::Error;
 
 use crate::lines::{Input, Levels, Output};
 
+/// Fire opens within 100 ms of its edge; half of that may go by to tell it from a bounce.
+const FIRE_DEBOUNCE_MAX_MS: u32 = 50;
+
 /// One output line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -33,7 +36,7 @@ pub struct InputConfig {
     /// The input is active when the line is low: a normally closed loop, a button to ground.
     #[serde(default)]
     pub active_low: bool,
-    /// How long a level must stay before it counts, in milliseconds, 0..=1000.
+    /// How long a level must stay before it counts, in milliseconds, 0..=1000; 0..=50 for fire.
     #[serde(default = "default_debounce_ms")]
     pub debounce_ms: u32,
 }
@@ -80,6 +83,10 @@ pub struct HandConfig {
     /// The longest pulse, in milliseconds, 1..=60000.
     #[serde(default = "default_pulse_max_ms")]
     pub pulse_max_ms: u32,
+    /// How long the relay rests after a pulse before the next may begin, in milliseconds, 0..=500; a barrier
+    /// drive does not see two pulses as two without it. A pulse counts as done when its rest is over.
+    #[serde(default = "default_pulse_gap_ms")]
+    pub pulse_gap_ms: u32,
     /// Without a heartbeat for this long the outputs go safe, in milliseconds, 1..=750.
     #[serde(default = "default_heartbeat_timeout_ms")]
     pub heartbeat_timeout_ms: u32,
@@ -115,11 +122,16 @@ impl HandConfig {
     /// [`ConfigError::Contradiction`] naming every problem found.
     pub fn checked(self) -> Result<Self, ConfigError> {
         let mut problems = Vec::new();
-        if self.outputs.red.safe && self.outputs.green.safe {
-            problems.push("red and green are both on in the safe state".to_owned());
+        let lamps = [Output::Red, Output::Yellow, Output::Green];
+        let lit: Vec<&str> = lamps.into_iter().filter(|lamp| self.output(*lamp).safe).map(Output::name).collect();
+        if lit.len() > 1 {
+            problems.push(format!("{} are on together in the safe state", lit.join(" and ")));
         }
         if !(1..=60_000).contains(&self.pulse_max_ms) {
             problems.push(format!("pulse_max_ms {} is outside 1..=60000", self.pulse_max_ms));
+        }
+        if self.pulse_gap_ms > 500 {
+            problems.push(format!("pulse_gap_ms {} is outside 0..=500", self.pulse_gap_ms));
         }
         if !(1..=750).contains(&self.heartbeat_timeout_ms) {
             problems.push(format!("heartbeat_timeout_ms {} is outside 1..=750", self.heartbeat_timeout_ms));
@@ -129,8 +141,9 @@ impl HandConfig {
         for input in Input::ALL {
             if let Some(config) = self.input(input) {
                 lines.push((config.line, input.name()));
-                if config.debounce_ms > 1000 {
-                    problems.push(format!("{} debounces longer than a second", input.name()));
+                let limit_ms = if input == Input::Fire { FIRE_DEBOUNCE_MAX_MS } else { 1_000 };
+                if config.debounce_ms > limit_ms {
+                    problems.push(format!("{} debounces longer than {limit_ms} ms", input.name()));
                 }
             }
         }
@@ -198,6 +211,7 @@ impl HandConfig {
                 tamper: input(27),
             },
             pulse_max_ms: default_pulse_max_ms(),
+            pulse_gap_ms: default_pulse_gap_ms(),
             heartbeat_timeout_ms: default_heartbeat_timeout_ms(),
         }
     }
@@ -217,6 +231,10 @@ fn default_debounce_ms() -> u32 {
 
 fn default_pulse_max_ms() -> u32 {
     5_000
+}
+
+fn default_pulse_gap_ms() -> u32 {
+    200
 }
 
 fn default_heartbeat_timeout_ms() -> u32 {
@@ -241,11 +259,21 @@ mod tests {
         config.outputs.green.safe = true;
         config.outputs.yellow.line = 17;
         config.pulse_max_ms = 0;
+        config.pulse_gap_ms = 501;
+        config.inputs.fire.as_mut().unwrap().debounce_ms = 51;
+        config.inputs.presence.as_mut().unwrap().debounce_ms = 1_001;
         config.heartbeat_timeout_ms = 751;
         let Err(ConfigError::Contradiction(problems)) = config.checked() else {
             panic!("a contradictory configuration was taken");
         };
-        assert_eq!(problems.len(), 4, "{problems:?}");
+        assert_eq!(problems.len(), 7, "{problems:?}");
+    }
+
+    #[test]
+    fn a_file_from_before_the_gap_was_known_gets_the_usual_one() {
+        let text = HandConfig::example().to_toml().unwrap().replace("pulse_gap_ms = 200\n", "");
+        assert!(!text.contains("pulse_gap_ms"));
+        assert_eq!(toml::from_str::<HandConfig>(&text).unwrap(), HandConfig::example());
     }
 
     #[test]

@@ -12,7 +12,8 @@
 //! ```
 //!
 //! The relay is on only inside a running pulse, a held hold or a latched fire, or where "on" is this
-//! gate's safe level. What was pulsed is remembered until the process ends, and not longer.
+//! gate's safe level. After a pulse it rests before the next one, whichever way the pulse ended; a hold and a
+//! fire do not wait for that. What was pulsed is remembered until the process ends, and not longer.
 
 use super::config::HandConfig;
 use super::debounce::Debounced;
@@ -43,6 +44,14 @@ pub enum HandEvent {
     Tick,
 }
 
+/// The gap after a pulse.
+#[derive(Debug)]
+struct Rest {
+    until_us: u64,
+    /// The pulse that is done once the relay has rested; `None` where it was told already that it was cut short.
+    done: Option<String>,
+}
+
 /// The state of one gate's outputs and the memory of its pulses.
 #[derive(Debug)]
 pub struct Hand {
@@ -52,6 +61,7 @@ pub struct Hand {
     safe: bool,
     fire: bool,
     pulse: Option<(String, u64)>,
+    rest: Option<Rest>,
     hold: bool,
     pattern: Pattern,
     pattern_since: u64,
@@ -78,6 +88,7 @@ impl Hand {
             safe: true,
             fire: false,
             pulse: None,
+            rest: None,
             hold: false,
             pattern: Pattern::Off,
             pattern_since: now_us,
@@ -94,11 +105,11 @@ impl Hand {
         match event {
             HandEvent::Connected => {
                 // What the old connection would have been told is of no use to the new one.
-                self.go_safe(SafeWhy::Socket, &mut say);
+                self.go_safe(SafeWhy::Socket, now_us, &mut say);
                 say.clear();
                 say.push(self.hello());
             }
-            HandEvent::Disconnected => self.go_safe(SafeWhy::Socket, &mut say),
+            HandEvent::Disconnected => self.go_safe(SafeWhy::Socket, now_us, &mut say),
             HandEvent::Edge { input, active, mono_us } => {
                 if let Some((_, state)) = self.inputs.iter_mut().find(|(wired, _)| *wired == input) {
                     state.edge(active, mono_us.min(now_us));
@@ -131,9 +142,10 @@ impl Hand {
         let lamp =
             if self.safe || self.fire { None } else { lamps::next_change(self.pattern, self.pattern_since, now_us) };
         let pulse = self.pulse.as_ref().map(|(_, until)| *until);
+        let rest = self.rest.as_ref().map(|rest| rest.until_us);
         let heartbeat = self.heartbeat_at.map(|at| at + self.timeout_us());
         let inputs = self.inputs.iter().filter_map(|(_, state)| state.next_wake());
-        inputs.chain(lamp).chain(pulse).chain(heartbeat).min()
+        inputs.chain(lamp).chain(pulse).chain(rest).chain(heartbeat).min()
     }
 
     /// Whether fire is latched: the gate stands open.
@@ -165,7 +177,7 @@ impl Hand {
                     }
                 }
             }
-            Command::Safe => self.go_safe(SafeWhy::Command, say),
+            Command::Safe => self.go_safe(SafeWhy::Command, now_us, say),
             Command::Query { event } => {
                 let result = self.past.answer(&event);
                 say.push(Message::Answer { event, result });
@@ -175,7 +187,7 @@ impl Hand {
                 if self.fire && quiet {
                     self.fire = false;
                     say.push(Message::Fire { latched: false });
-                    self.go_safe(SafeWhy::Command, say);
+                    self.go_safe(SafeWhy::Command, now_us, say);
                 }
             }
         }
@@ -192,7 +204,7 @@ impl Hand {
             PulseResult::RefusedRepeat
         } else if self.heartbeat_at.is_none() {
             PulseResult::RefusedNoHeartbeat
-        } else if self.fire || self.pulse.is_some() {
+        } else if self.fire || self.pulse.is_some() || self.rest.is_some() {
             PulseResult::RefusedBusy
         } else {
             PulseResult::Started
@@ -211,13 +223,16 @@ impl Hand {
     fn pass_time(&mut self, now_us: u64, say: &mut Vec<Message>) {
         if let Some((event, until)) = self.pulse.take() {
             if now_us >= until {
-                say.push(Message::Pulse { event, result: PulseResult::Done });
+                self.rest_after(Some(event), now_us);
             } else {
                 self.pulse = Some((event, until));
             }
         }
+        if let Some(rest) = self.rest.take_if(|rest| now_us >= rest.until_us) {
+            say.extend(rest.done.map(|event| Message::Pulse { event, result: PulseResult::Done }));
+        }
         if self.heartbeat_at.is_some_and(|at| now_us >= at + self.timeout_us()) {
-            self.go_safe(SafeWhy::Heartbeat, say);
+            self.go_safe(SafeWhy::Heartbeat, now_us, say);
         }
         self.settle_inputs(now_us, say);
     }
@@ -231,7 +246,7 @@ impl Hand {
             }
         }
         if fire && !self.fire {
-            self.cut_short(say);
+            self.cut_short(now_us, say);
             self.fire = true;
             say.push(Message::Fire { latched: true });
         }
@@ -246,8 +261,8 @@ impl Hand {
         }
     }
 
-    fn go_safe(&mut self, why: SafeWhy, say: &mut Vec<Message>) {
-        self.cut_short(say);
+    fn go_safe(&mut self, why: SafeWhy, now_us: u64, say: &mut Vec<Message>) {
+        self.cut_short(now_us, say);
         self.safe = true;
         match why {
             SafeWhy::Heartbeat | SafeWhy::Socket => self.heartbeat_at = None,
@@ -257,11 +272,22 @@ impl Hand {
         say.push(Message::Safe { why });
     }
 
-    fn cut_short(&mut self, say: &mut Vec<Message>) {
+    fn cut_short(&mut self, now_us: u64, say: &mut Vec<Message>) {
         self.hold = false;
         if let Some((event, _)) = self.pulse.take() {
             say.push(Message::Pulse { event, result: PulseResult::CutShort });
+            self.rest_after(None, now_us);
         }
+        // Its relay has opened; whoever waits for the word may not be there when the rest is over.
+        if let Some(event) = self.rest.as_mut().and_then(|rest| rest.done.take()) {
+            say.push(Message::Pulse { event, result: PulseResult::Done });
+        }
+    }
+
+    /// Counted from now, when the relay opens, and not from when it should have.
+    fn rest_after(&mut self, done: Option<String>, now_us: u64) {
+        let gap_us = u64::from(self.config.pulse_gap_ms) * 1_000;
+        self.rest = (gap_us > 0 || done.is_some()).then(|| Rest { until_us: now_us + gap_us, done });
     }
 
     fn hello(&self) -> Message {

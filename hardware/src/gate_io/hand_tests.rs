@@ -33,6 +33,15 @@ impl Gate {
         gate
     }
 
+    fn with_gap(pulse_gap_ms: u64) -> Self {
+        let mut gate =
+            Self::new(HandConfig { pulse_gap_ms: pulse_gap_ms.try_into().unwrap(), ..HandConfig::example() });
+        gate.event(HandEvent::Connected);
+        gate.command(Command::Heartbeat { hold: false });
+        gate.said.clear();
+        gate
+    }
+
     fn event(&mut self, event: HandEvent) {
         let said = self.hand.handle(event, self.now);
         self.said.extend(said);
@@ -102,6 +111,10 @@ impl Gate {
     }
 }
 
+fn lit(levels: Levels) -> usize {
+    [levels.red, levels.yellow, levels.green].into_iter().filter(|lit| *lit).count()
+}
+
 fn says_safe(said: &[Message], wanted: SafeWhy) -> bool {
     said.iter().any(|message| matches!(message, Message::Safe { why } if *why == wanted))
 }
@@ -120,11 +133,76 @@ fn a_pulse_lasts_as_long_as_asked_and_never_longer_than_the_maximum() {
 
 #[test]
 fn a_late_tick_ends_a_pulse_before_anything_else_happens() {
-    let mut gate = Gate::alive();
-    gate.pulse("first", 100);
-    gate.now += 200 * MS;
-    assert_eq!(gate.pulse("second", 100), Some(PulseResult::Started));
-    assert_eq!(gate.said[1], Message::Pulse { event: "first".into(), result: PulseResult::Done });
+    for (gap_ms, second) in [(0, PulseResult::Started), (200, PulseResult::RefusedBusy)] {
+        let mut gate = Gate::with_gap(gap_ms);
+        gate.pulse("first", 100);
+        gate.now += 400 * MS;
+        // With a gap: the relay opens only now, however long ago it should have, and has to rest.
+        assert_eq!(gate.pulse("second", 100), Some(second), "gap {gap_ms} ms");
+        gate.pass(gap_ms * MS);
+        let done = Message::Pulse { event: "first".into(), result: PulseResult::Done };
+        assert_eq!(gate.said.iter().filter(|said| **said == done).count(), 1, "gap {gap_ms} ms");
+    }
+}
+
+#[test]
+fn the_relay_rests_between_two_pulses() {
+    let busy = PulseResult::RefusedBusy;
+    // The gap, whether the first pulse of 100 ms is cut short after 50, when the second is asked, what becomes of it.
+    for (gap_ms, cut, asked_ms, second) in [
+        (0, false, 99, busy),
+        (0, false, 100, PulseResult::Started),
+        (0, true, 50, PulseResult::Started),
+        (200, false, 100, busy),
+        (200, false, 299, busy),
+        (200, false, 300, PulseResult::Started),
+        (200, true, 50, busy),
+        (200, true, 249, busy),
+        (200, true, 250, PulseResult::Started),
+        (500, false, 599, busy),
+        (500, false, 600, PulseResult::Started),
+    ] {
+        let row = format!("gap {gap_ms} ms, cut short: {cut}, asked at {asked_ms} ms");
+        let mut gate = Gate::with_gap(gap_ms);
+        gate.pulse("first", 100);
+        if cut {
+            gate.pass(50 * MS);
+            gate.command(Command::Safe);
+        }
+        gate.pass(asked_ms * MS - gate.now);
+        assert_eq!(gate.pulse("second", 100), Some(second), "{row}");
+        // A brain that waits for "done" is never refused for the gap.
+        let done = Message::Pulse { event: "first".into(), result: PulseResult::Done };
+        assert_eq!(gate.said.contains(&done), !cut && second == PulseResult::Started, "{row}");
+        gate.live(2_000 * MS);
+        assert_eq!(gate.on(Output::Relay).1, if second == busy { 1 } else { 2 }, "{row}");
+        // What was refused for the gap may be asked again.
+        let again = if second == busy { PulseResult::Started } else { PulseResult::RefusedRepeat };
+        assert_eq!(gate.pulse("second", 100), Some(again), "{row}");
+    }
+}
+
+#[test]
+fn a_pulse_that_is_over_is_done_even_when_its_rest_is_disturbed() {
+    for disturbance in ["safe", "fire", "heartbeat", "socket"] {
+        let mut gate = Gate::alive();
+        gate.pass(500 * MS);
+        gate.pulse("e", 200);
+        gate.pass(210 * MS);
+        match disturbance {
+            "safe" => gate.command(Command::Safe),
+            "fire" => {
+                gate.input(Input::Fire, true);
+                gate.pass(20 * MS);
+            }
+            "heartbeat" => gate.pass(40 * MS),
+            _ => gate.event(HandEvent::Disconnected),
+        }
+        let told = gate.said.iter().filter(|said| matches!(said, Message::Pulse { .. })).skip(1).collect::<Vec<_>>();
+        assert_eq!(told, [&Message::Pulse { event: "e".into(), result: PulseResult::Done }], "{disturbance}");
+        gate.pass(500 * MS);
+        assert_eq!(gate.said.iter().filter(|said| matches!(said, Message::Pulse { .. })).count(), 2, "{disturbance}");
+    }
 }
 
 #[test]
@@ -136,12 +214,12 @@ fn pulses_that_are_refused_move_nothing() {
     assert_eq!(gate.pulse("a", 100), Some(PulseResult::Started));
     assert_eq!(gate.pulse("a", 100), Some(PulseResult::RefusedRepeat));
     assert_eq!(gate.pulse("b", 100), Some(PulseResult::RefusedBusy));
-    gate.pass(101 * MS);
+    gate.pass(300 * MS);
     assert_eq!(gate.pulse("a", 100), Some(PulseResult::RefusedRepeat));
     assert_eq!(gate.on(Output::Relay), (100 * MS, 1));
     // What was refused was not done, so it may be asked again.
     assert_eq!(gate.pulse("b", 100), Some(PulseResult::Started));
-    gate.pass(101 * MS);
+    gate.pass(300 * MS);
     assert_eq!(gate.pulse("early", 100), Some(PulseResult::Started));
 }
 
@@ -271,7 +349,7 @@ fn every_output_takes_its_own_safe_level() {
         config.outputs.red.safe = on(1);
         config.outputs.yellow.safe = on(2);
         config.outputs.green.safe = on(3);
-        if on(1) && on(3) {
+        if [on(1), on(2), on(3)].into_iter().filter(|lit| *lit).count() > 1 {
             assert!(config.checked().is_err());
             continue;
         }
@@ -293,7 +371,7 @@ fn queries_tell_done_from_not_done_from_unknown() {
     let mut gate = Gate::alive();
     gate.pulse("done", 100);
     gate.pulse("busy", 100);
-    gate.pass(200 * MS);
+    gate.pass(300 * MS);
     gate.pulse("cut", 5_000);
     gate.command(Command::Safe);
     for (event, result) in
@@ -314,7 +392,7 @@ fn the_memory_of_pulses_is_bounded() {
     for number in 0..REMEMBERED + 10 {
         gate.command(Command::Heartbeat { hold: false });
         assert_eq!(gate.pulse(&number.to_string(), 1), Some(PulseResult::Started));
-        gate.pass(2 * MS);
+        gate.pass(201 * MS);
     }
     gate.command(Command::Query { event: "0".into() });
     assert_eq!(gate.said.last(), Some(&Message::Answer { event: "0".into(), result: Answer::Unknown }));
@@ -348,6 +426,10 @@ fn red_and_green_are_never_lit_together() {
         assert_eq!(shown.red, asked.red, "red was dropped, {mask:03b}");
         assert_eq!(shown.green, asked.green && !asked.red, "{mask:03b}");
     }
+}
+
+#[test]
+fn at_most_one_lamp_is_lit_in_every_pattern_and_change() {
     // Every change of pattern, at every phase of the old one, in every state.
     for from in Pattern::ALL {
         for to in Pattern::ALL {
@@ -360,10 +442,7 @@ fn red_and_green_are_never_lit_together() {
                 gate.input(Input::Fire, true);
                 gate.pass(20 * MS);
                 gate.command(Command::Safe);
-                assert!(
-                    gate.record.iter().all(|(_, levels)| !(levels.red && levels.green)),
-                    "{from:?} -> {to:?} after {phase} ms"
-                );
+                assert!(gate.record.iter().all(|(_, levels)| lit(*levels) <= 1), "{from:?} -> {to:?} after {phase} ms");
             }
         }
     }
@@ -381,6 +460,18 @@ fn fault_alternates_at_one_hertz() {
     }
     let (yellow, red) = ((true, false, false), (false, true, false));
     assert_eq!(seen, [yellow, red, yellow, red, yellow, red, yellow, red]);
+}
+
+#[test]
+fn the_yellow_flash_is_one_hertz() {
+    let mut gate = Gate::alive();
+    gate.command(Command::Lamps { pattern: Pattern::YellowFlash });
+    gate.live(10_000 * MS);
+    // Half a second lit, half a second dark, for ten seconds.
+    let changes: Vec<(u64, bool)> = gate.record[1..].iter().map(|(at, levels)| (*at, levels.yellow)).collect();
+    let expected: Vec<(u64, bool)> = (0..=20).map(|half| (half * 500 * MS, half % 2 == 0)).collect();
+    assert_eq!(changes, expected);
+    assert!(gate.record[1..].iter().all(|(_, levels)| !levels.red && !levels.green));
 }
 
 #[test]
@@ -461,8 +552,20 @@ proptest! {
         if !held_or_fire {
             prop_assert!(on_us <= allowed_us, "on for {on_us} us, paid for {allowed_us}");
             prop_assert!(times_on <= accepted, "came on {times_on} times for {accepted} pulses");
+            let gap_us = u64::from(config.pulse_gap_ms) * MS;
+            let mut off_since: Option<u64> = None;
+            for (before, after) in gate.record.iter().zip(&gate.record[1..]) {
+                match (before.1.relay, after.1.relay) {
+                    (true, false) => off_since = Some(after.0),
+                    (false, true) => {
+                        let rested = off_since.is_none_or(|since| after.0 - since >= gap_us);
+                        prop_assert!(rested, "on at {}, off since {:?}", after.0, off_since);
+                    }
+                    (true, true) | (false, false) => {}
+                }
+            }
         }
-        prop_assert!(gate.record.iter().all(|(_, levels)| !(levels.red && levels.green)));
+        prop_assert!(gate.record.iter().all(|(_, levels)| lit(*levels) <= 1));
         let answered = |wanted: PulseResult| {
             gate.said.iter().filter(|said| matches!(said, Message::Pulse { result, .. } if *result == wanted)).count()
         };

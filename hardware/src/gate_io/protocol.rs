@@ -83,11 +83,11 @@ impl Pattern {
 pub enum PulseResult {
     /// The relay closed just now.
     Started,
-    /// The relay opened again after the asked time.
+    /// The relay opened again after the asked time, and rested: the next pulse may come.
     Done,
     /// This event already had its pulse; nothing moved.
     RefusedRepeat,
-    /// Another pulse is running, or fire holds the gate open; nothing moved.
+    /// Another pulse is running, the relay rests after one, or fire holds the gate open; nothing moved.
     RefusedBusy,
     /// No fresh heartbeat; nothing moved.
     RefusedNoHeartbeat,

@@ -21,6 +21,7 @@ use super::protocol::{Command, MAX_LINE, Message};
 use super::watch::{REREAD, watch_inputs};
 use crate::clock::mono_us;
 use crate::lines::{InputEdge, Levels, LineError, Lines};
+use crate::socket::{TakeError, take};
 
 /// Enough for a burst of edges and commands; a full queue slows the readers, never the loop.
 const QUEUE: usize = 64;
@@ -29,8 +30,8 @@ const QUEUE: usize = 64;
 #[derive(Debug, Error)]
 pub enum ServeError {
     /// The socket could not be made.
-    #[error("gate-io cannot listen at its socket")]
-    Socket(#[from] std::io::Error),
+    #[error(transparent)]
+    Socket(#[from] TakeError),
     /// A line failed.
     #[error(transparent)]
     Line(#[from] LineError),
@@ -46,17 +47,24 @@ pub(super) enum Arrival {
     Stop,
 }
 
+/// Takes the place of the one gate-io of this gate: before the lines, which not every backend guards against
+/// a second owner.
+///
+/// # Errors
+/// [`ServeError::Socket`] when something else lies there or another gate-io is alive.
+pub fn listen(socket: &Path) -> Result<UnixListener, ServeError> {
+    let listener = take(socket)?;
+    let open = std::fs::set_permissions(socket, Permissions::from_mode(0o660));
+    open.map_err(|why| TakeError::Refused { path: socket.to_owned(), why })?;
+    Ok(listener)
+}
+
 /// Serves until SIGTERM or SIGINT, then leaves the outputs at their safe levels.
 /// The lines were requested with their safe values already.
 ///
 /// # Errors
-/// [`ServeError`] when the socket cannot be made or a line fails.
-pub fn serve(socket: &Path, lines: Arc<dyn Lines>, config: HandConfig) -> Result<(), ServeError> {
-    if socket.exists() {
-        std::fs::remove_file(socket)?;
-    }
-    let listener = UnixListener::bind(socket)?;
-    std::fs::set_permissions(socket, Permissions::from_mode(0o660))?;
+/// [`ServeError::Line`] when a line fails.
+pub fn serve(listener: UnixListener, lines: Arc<dyn Lines>, config: HandConfig) -> Result<(), ServeError> {
     let (arrive, arrivals) = sync_channel(QUEUE);
     let active = lines.active_inputs()?;
     let safe = config.safe_levels();

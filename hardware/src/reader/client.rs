@@ -238,6 +238,7 @@ async fn listen(config: &ReaderConfig, shared: &Shared, memory: &mut Memory, std
             }
             ReaderMessage::Frame { frame, captured_mono_us, decode_us, mut texts, luma_mean } => {
                 memory.backoff = config.backoff_min;
+                // gate-reader chose already; this bounds one that was taken over.
                 texts.retain(|text| text.len() <= MAX_TEXT);
                 texts.truncate(MAX_TEXTS);
                 shared.push(ReaderEvent::Seen { frame, captured_mono_us, decode_us, texts, luma_mean });

@@ -4,9 +4,11 @@
 //! late. What it hears from that process is bounded and parsed with suspicion, because whatever the lens
 //! saw may have taken the process over.
 
+mod choose;
 mod client;
 mod inbox;
 mod protocol;
 
+pub use choose::Chooser;
 pub use client::{Reader, ReaderConfig, ReaderEvent};
 pub use protocol::{MAX_LINE, MAX_TEXT, MAX_TEXTS, ReaderMessage, Sandboxed};

@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The longest line the client accepts, in bytes.
-pub const MAX_LINE: usize = 64 * 1024;
+/// The longest line the client accepts, in bytes: [`MAX_TEXTS`] codes full of control characters, which take
+/// six bytes each in JSON, still fit.
+pub const MAX_LINE: usize = 256 * 1024;
 
 /// The most texts one frame may carry.
 pub const MAX_TEXTS: usize = 8;
@@ -78,6 +79,21 @@ pub enum ReaderMessage {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_worst_frame_a_poster_can_hold_fits_a_line() {
+        let frame = |text: &str| ReaderMessage::Frame {
+            frame: u64::MAX,
+            captured_mono_us: u64::MAX,
+            decode_us: u64::MAX,
+            texts: vec![text.to_owned(); MAX_TEXTS],
+            luma_mean: 255,
+        };
+        // What the largest QR code holds: bytes, characters, digits.
+        for text in ["\u{1}".repeat(2953), "\"".repeat(2953), "A".repeat(MAX_TEXT), "\u{1}".repeat(MAX_TEXT)] {
+            assert!(serde_json::to_vec(&frame(&text)).unwrap().len() < MAX_LINE);
+        }
+    }
 
     #[test]
     fn the_wire_is_what_the_contract_says() {

@@ -276,6 +276,62 @@ async fn fire_opens_without_a_brain_and_stays_open() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn fire_opens_within_100_ms() {
+    const ROUNDS: usize = 7;
+    let rig = Rig::new(ReleaseModel::Strict);
+    let mut brain = Brain::at(&rig).await;
+    let mut took_us = Vec::new();
+    for _ in 0..ROUNDS {
+        let from_us = mono_us();
+        rig.board.drive("fire", true);
+        // Both stamps are the board's: what the wires did, with the debouncing of the input in between.
+        let relay = rig.relay_edge(true, from_us);
+        let edges = rig.board.edges();
+        let fire = edges.iter().find(|edge| edge.line == "fire" && edge.level && edge.mono_us >= from_us).unwrap();
+        took_us.push(relay.mono_us - fire.mono_us);
+        rig.board.drive("fire", false);
+        let quiet = |event| matches!(event, IoEvent::Input { input: Input::Fire, active: false, .. }).then_some(());
+        brain.until("the end of the fire", quiet).await;
+        brain.io.reset_fire().unwrap();
+        rig.wait_relay(false);
+    }
+    took_us.sort_unstable();
+    let debounce_us = u64::from(HandConfig::example().inputs.fire.unwrap().debounce_ms) * 1_000;
+    assert!(took_us[0] >= debounce_us, "a bounce would have opened: {took_us:?} us");
+    // The middle of a few: one may meet a busy machine.
+    assert!(took_us[ROUNDS / 2] <= 100_000, "from fire to relay: {took_us:?} us");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_two_lamps_are_lit_at_once_on_the_wires() {
+    let rig = Rig::new(ReleaseModel::Strict);
+    let mut brain = Brain::at(&rig).await;
+    // Lamps are taken from a living brain only: after this its heart has been heard.
+    assert_eq!(brain.pulse("e1", 1).await, PulseResult::Started);
+    let steady = [(Pattern::Red, "red"), (Pattern::Yellow, "yellow"), (Pattern::Green, "green")];
+    let every_change = steady.iter().flat_map(|from| steady.iter().map(move |to| [from, to]));
+    for (pattern, lamp) in every_change.flatten() {
+        brain.io.lamps(*pattern).unwrap();
+        assert!(rig.board.wait_level(lamp, true, SOON), "{pattern:?}");
+    }
+    assert_eq!(lit_at_once(&rig.board.edges()), 1);
+}
+
+/// The most lamps that were lit between two edges.
+fn lit_at_once(edges: &[Edge]) -> usize {
+    let mut lit = std::collections::BTreeSet::new();
+    let counts = edges.iter().filter(|edge| ["red", "yellow", "green"].contains(&edge.line.as_str())).map(|edge| {
+        if edge.level {
+            lit.insert(edge.line.clone());
+        } else {
+            lit.remove(&edge.line);
+        }
+        lit.len()
+    });
+    counts.max().unwrap_or(0)
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn inputs_are_told_with_the_time_of_the_wire() {
     let rig = Rig::new(ReleaseModel::Strict);
     let mut brain = Brain::at(&rig).await;

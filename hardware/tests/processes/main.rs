@@ -10,6 +10,7 @@ mod hand;
 mod photos;
 mod reader;
 mod sandbox;
+mod socket;
 
 use std::io::Write;
 use std::time::Duration;

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
+use hardware::clock::mono_us;
 use hardware::compose::{Chance, Scene, code, compose, random_pass_text};
 use hardware::frame::LumaFrame;
 use hardware::reader::{Reader, ReaderConfig, ReaderEvent};
@@ -100,6 +101,33 @@ async fn a_stalled_camera_is_killed_and_comes_back_behind_the_stall() {
     assert!(why.contains("the camera gave nothing"), "{why}");
     camera_up(&mut reader).await;
     assert_eq!(text(&mut reader).await, after);
+}
+
+#[tokio::test]
+async fn a_stall_of_three_seconds_is_over_in_five() {
+    // The product's limit restarts the eye; a client that waits longer sees the same eye go on.
+    for (stall_after, restarts) in [(Duration::from_secs(2), true), (SOON, false)] {
+        let folder = tempfile::tempdir().unwrap();
+        let before = show(folder.path(), "1.png", 8);
+        std::fs::write(folder.path().join("2.stall-3000ms"), "").unwrap();
+        let after = show(folder.path(), "3.png", 9);
+        let mut reader = Reader::spawn(ReaderConfig { stall_after, ..patient(folder.path()) });
+        camera_up(&mut reader).await;
+        assert_eq!(text(&mut reader).await, before);
+        let mut restarted = false;
+        let mut last_us = mono_us();
+        let gap_us = loop {
+            let event = timeout(SOON, reader.next()).await.unwrap();
+            match event {
+                ReaderEvent::Restarted { .. } => restarted = true,
+                ReaderEvent::Seen { texts, .. } if texts.contains(&after) => break mono_us() - last_us,
+                ReaderEvent::Seen { .. } => last_us = mono_us(),
+                _ => {}
+            }
+        };
+        assert_eq!(restarted, restarts, "with a limit of {stall_after:?}");
+        assert!(gap_us <= 5_000_000, "{gap_us} us from the last frame to the next, with a limit of {stall_after:?}");
+    }
 }
 
 #[tokio::test]

@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 use super::{median, percentile};
 use crate::clock::unix_ms;
 use crate::world::stock::Stock;
-use crate::world::{Gate, GatePlan, child_of, fresh_folder};
+use crate::world::{Gate, GatePlan, HOLD, child_of, fresh_folder};
 
 /// CPU per presentation may grow this much from a thousand to a million passes.
 const GROWTH_LIMIT: f64 = 2.0;
@@ -163,7 +163,7 @@ async fn whole_path(world: &Path, seed: u64) -> anyhow::Result<WholePath> {
     // Takes connections and never answers.
     let hole = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await?;
     let cloud = hole.local_addr()?;
-    let plan = GatePlan { name: "path", world, cloud, release: ReleaseModel::Strict };
+    let plan = GatePlan { name: "path", world, cloud, release: ReleaseModel::Strict, hold: HOLD };
     let mut gate = Gate::build(&plan)?;
     drop(stock.fill(&gate.data_dir(), &format!("http://{cloud}"), 100_000)?);
     let mut commits = stock.fill(&world.join("commit"), "http://127.0.0.1:9", 100_000)?;

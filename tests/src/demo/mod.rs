@@ -15,7 +15,7 @@ use hardware::lines::simulated::ReleaseModel;
 use serde_json::{Value, json};
 
 use crate::clock::{Deadline, unix_ms};
-use crate::world::{Cloud, Gate, GatePlan, Office, fresh_folder, text_at};
+use crate::world::{Cloud, Gate, GatePlan, HOLD, Office, fresh_folder, text_at};
 use scene::{Codes, Pass};
 pub use summary::{Row, Summary};
 
@@ -32,6 +32,8 @@ pub struct Options {
 
 /// Places in the lot. Small, so that the story reaches both lines: 90 % is nine cars.
 const CAPACITY: u32 = 10;
+/// Frames for which the kill campaign holds a pass up.
+const CAMPAIGN_HOLD: u64 = 20;
 /// Passes on the sheet.
 const SHEET: usize = 24;
 /// How long gates and cloud may take to agree after something happened.
@@ -59,26 +61,26 @@ pub(crate) struct Opening {
 impl Opening {
     /// A lot with room for this many cars, and a pass for each.
     pub(crate) async fn with_room(cars: u32, seed: u64) -> anyhow::Result<Self> {
-        let venue = open_venue(cars + 1, &mut |_| {}).await?;
+        let venue = open_venue(cars + 1, CAMPAIGN_HOLD, &mut |_| {}).await?;
         let batch = order(&venue.office, cars as usize).await?;
         let passes = scene::printed(&venue.office, &venue.world, &batch.good, seed).await?;
         Ok(Self { venue, passes })
     }
 }
 
-async fn open_venue(capacity: u32, tell: &mut dyn FnMut(&str)) -> anyhow::Result<Venue> {
+async fn open_venue(capacity: u32, hold: u64, tell: &mut dyn FnMut(&str)) -> anyhow::Result<Venue> {
     let world = fresh_folder("gate-demo")?;
     tell("1. A cloud starts with nothing configured; the owner makes the first account.");
     let cloud = Cloud::start(&world).await?;
     let office = Office::first_login(cloud.address).await?;
     tell(&format!("   dashboard: http://{}", cloud.address));
-    let (entrance, exit) = open_gates(&cloud, &office, &world, capacity, tell).await?;
+    let (entrance, exit) = open_gates(&cloud, &office, &world, (capacity, hold), tell).await?;
     Ok(Venue { cloud, office, entrance, exit, world })
 }
 
 /// Tells the story.
 pub async fn run(options: &Options, tell: &mut dyn FnMut(&str)) -> anyhow::Result<Summary> {
-    let mut venue = open_venue(CAPACITY, tell).await?;
+    let mut venue = open_venue(CAPACITY, HOLD, tell).await?;
     let codes = print_passes(&venue, options.seed, tell).await?;
     let mut summary = Summary::new(options.keep);
     afternoon(&mut venue, &codes, &mut summary, tell).await?;
@@ -91,7 +93,7 @@ async fn open_gates(
     cloud: &Cloud,
     office: &Office,
     world: &std::path::Path,
-    capacity: u32,
+    (capacity, hold): (u32, u64),
     tell: &mut dyn FnMut(&str),
 ) -> anyhow::Result<(Gate, Gate)> {
     tell("2. One lot, an entrance and an exit, each enrolled with a one-time code.");
@@ -102,7 +104,7 @@ async fn open_gates(
         let gate = json!({"name": name, "direction": direction, "zone_id": zone, "egress": egress});
         let id = text_at(&office.post("/gates", &gate).await?, "/id")?;
         let code = text_at(&office.post(&format!("/gates/{id}/enrolment"), &json!({})).await?, "/code")?;
-        let plan = GatePlan { name: folder, world, cloud: cloud.link.address(), release: ReleaseModel::Strict };
+        let plan = GatePlan { name: folder, world, cloud: cloud.link.address(), release: ReleaseModel::Strict, hold };
         let mut gate = Gate::build(&plan)?;
         gate.command(&["enrol", &code])?;
         gate.start().await?;
@@ -118,6 +120,7 @@ async fn open_gates(
 
 /// What the vendor ordered.
 struct Order {
+    vendor: String,
     good: Value,
     old: Value,
 }
@@ -129,13 +132,14 @@ async fn order(office: &Office, count: usize) -> anyhow::Result<Order> {
     let good = office.post("/batches", &batch(now - DAY_MS, now + DAY_MS, count)).await?;
     // Nobody may issue a pass that is over; this one is over by the time it is printed and held up.
     let old = office.post("/batches", &batch(now - DAY_MS, now + SHORT_LIFE_MS, 1)).await?;
-    Ok(Order { good, old })
+    Ok(Order { vendor, good, old })
 }
 
 async fn print_passes(venue: &Venue, seed: u64, tell: &mut dyn FnMut(&str)) -> anyhow::Result<Codes> {
     tell("3. A vendor types a number and prints the sheet; poppler rasterises it, a seeded scene holds each code up.");
     let order = order(&venue.office, SHEET).await?;
-    let codes = Codes::print(&venue.office, &venue.world, &order.good, &order.old, seed).await?;
+    let mut codes = Codes::print(&venue.office, &venue.world, &order.good, &order.old, seed).await?;
+    codes.vendor = order.vendor;
     tell(&format!("   {SHEET} passes printed and cut out; every one reads as the pass that was issued"));
     Ok(codes)
 }
@@ -167,7 +171,16 @@ async fn afternoon(
     wait_for_news(&mut venue.entrance, before, tell).await?;
     let gate = &mut venue.entrance;
     summary.show(gate, tell, "a pass revoked a moment ago", show(20), ("deny", Some("revoked")), 0).await?;
-    for car in 1..8 {
+    let vendor = format!("/vendors/{}", codes.vendor);
+    for (active, expected, pulses) in [(false, ("deny", Some("vendor_inactive")), 0), (true, ("admit", None), 1)] {
+        let before = position(&venue.entrance.status().await?);
+        venue.office.patch(&vendor, &json!({"active": active})).await?;
+        wait_for_news(&mut venue.entrance, before, tell).await?;
+        let what = if active { "the same vendor, switched on again" } else { "a vendor switched off a moment ago" };
+        summary.show(&mut venue.entrance, tell, what, show(1), expected, pulses).await?;
+    }
+    let gate = &mut venue.entrance;
+    for car in 2..8 {
         summary.show(gate, tell, "a good pass", show(car), ("admit", None), 1).await?;
     }
     gate.wait("no warning shows below 90 %", |s| s["screen"]["kind"] == "idle" && s["screen"]["lamp"] == "red").await?;
@@ -178,6 +191,8 @@ async fn afternoon(
     .await?;
     summary.note("90 % of the places: the entrance flashes yellow", true);
     summary.show(gate, tell, "a copy of the first pass", show(0), ("deny", Some("already_used")), 0).await?;
+    let told = gate.status().await?["screen"]["detail"]["used_at_gate"].clone();
+    summary.check("the copy's screen says where the pass was used", &json!("Entrance"), &told);
     summary.show(gate, tell, "the tenth car: full", show(9), ("admit", None), 1).await?;
     gate.wait("LOT FULL shows", |s| s["screen"]["kind"] == "full" && s["screen"]["lamp"] == "red").await?;
     summary.note("100 %: red and LOT FULL before anybody asks", true);
@@ -277,8 +292,8 @@ fn position(status: &Value) -> Option<u64> {
 /// Waits until a gate has applied something newer than `before`, and tells how long that took.
 async fn wait_for_news(gate: &mut Gate, before: Option<u64>, tell: &mut dyn FnMut(&str)) -> anyhow::Result<()> {
     let asked = Stopwatch::start();
-    gate.wait("the revocation arrives", |status| position(status) > before).await?;
-    tell(&format!("   the revocation reached the entrance within {} ms", asked.elapsed_us() / 1000));
+    gate.wait("the news arrive", |status| position(status) > before).await?;
+    tell(&format!("   the entrance heard of it within {} ms", asked.elapsed_us() / 1000));
     Ok(())
 }
 

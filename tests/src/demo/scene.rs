@@ -25,6 +25,8 @@ pub(crate) struct Pass {
 pub(crate) struct Codes {
     /// The vendor's printed sheet.
     pub(crate) sheet: Vec<Pass>,
+    /// Who issued it.
+    pub(crate) vendor: String,
     expired: Pass,
     /// When the expired one is over for certain, Unix milliseconds.
     pub(crate) expires_ms: i64,
@@ -60,7 +62,7 @@ impl Codes {
         let forged = drawn(&forge(&text)?, seed + 101)?;
         let foreign = drawn(&elsewhere()?, seed + 102)?;
         let expires_ms = crate::clock::unix_ms() + super::SHORT_LIFE_MS;
-        Ok(Self { sheet, expired, expires_ms, forged, foreign, photographs: photographs()? })
+        Ok(Self { sheet, vendor: String::new(), expired, expires_ms, forged, foreign, photographs: photographs()? })
     }
 
     pub(crate) fn genuine(&self, at: usize) -> &Pass {

@@ -164,6 +164,15 @@ impl Summary {
         self.check("edges of both relays in all", &json!(self.pulses), &json!(edges));
         let overview = venue.office.overview().await?;
         self.occupancy = occupancy(&overview);
+        let refused: BTreeMap<_, _> =
+            self.verdicts.iter().filter(|(reason, _)| *reason != "admitted").map(|(r, n)| (r.clone(), *n)).collect();
+        let listed: BTreeMap<_, _> = overview["refusals"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|row| Some((row["reason"].as_str()?.to_owned(), row["count"].as_u64()?)))
+            .collect();
+        self.check("the office lists every refusal by its reason", &json!(refused), &json!(listed));
         self.venue = Some(venue);
         Ok(())
     }

@@ -19,10 +19,11 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Frames a second of the replay camera.
 const FPS: u64 = 15;
-/// Frames for which something is held up: longer than a refusal keeps the screen, so that nothing is missed.
-const HOLD: u64 = 36;
-/// Empty frames between two.
-const GAP: u64 = 2;
+/// Frames for which something is held up, where nothing else is said: longer than a refusal keeps the screen, so that
+/// nothing is missed.
+pub const HOLD: u64 = 36;
+/// Empty frames between two: nobody takes a code away and holds up the next one faster.
+const GAP: u64 = 8;
 /// A lane forgets a code that it has not seen for this long; with some room, ms.
 const FORGET_MS: u64 = 1_300;
 
@@ -43,6 +44,7 @@ pub struct Gate {
     shown: u32,
     /// When the view will be empty if nothing more is held up, monotonic microseconds.
     empty_us: u64,
+    hold: u64,
     client: reqwest::Client,
 }
 
@@ -56,6 +58,8 @@ pub struct GatePlan<'a> {
     pub cloud: SocketAddr,
     /// What its kernel does with lines whose owner is gone.
     pub release: ReleaseModel,
+    /// For how many frames something is held up, usually [`HOLD`].
+    pub hold: u64,
 }
 
 impl Gate {
@@ -68,7 +72,8 @@ impl Gate {
         std::fs::write(dir.join("gate-io.toml"), HandConfig::example().to_toml()?)?;
         let screen = free_address()?;
         let config = format!(
-            "data_dir = {data:?}\ncloud_url = \"http://{cloud}\"\n[camera]\nsource = \"replay:{frames}\"\ndecode_limit_ms = 2000\narguments = [\"--fps\", \"{FPS}\", \"--hold\", \"{HOLD}\", \"--gap\", \"{GAP}\"]\n[gate_io]\nsocket = {socket:?}\n[screen]\nlisten = \"{screen}\"\n[log]\nformat = \"json\"\n",
+            "data_dir = {data:?}\ncloud_url = \"http://{cloud}\"\n[camera]\nsource = \"replay:{frames}\"\ndecode_limit_ms = 2000\narguments = [\"--fps\", \"{FPS}\", \"--hold\", \"{hold}\", \"--gap\", \"{GAP}\"]\n[gate_io]\nsocket = {socket:?}\n[screen]\nlisten = \"{screen}\"\n[log]\nformat = \"json\"\n",
+            hold = plan.hold,
             data = dir.join("data"),
             cloud = plan.cloud,
             frames = frames.display(),
@@ -86,6 +91,7 @@ impl Gate {
             frames,
             shown: 0,
             empty_us: 0,
+            hold: plan.hold,
             client,
         })
     }
@@ -191,7 +197,7 @@ impl Gate {
     /// Holds a picture in front of the camera. It is shown for some frames, then the view is empty again.
     pub fn hold_up(&mut self, png: &[u8]) -> anyhow::Result<()> {
         self.shown += 1;
-        self.empty_us = self.empty_us.max(mono_us()) + (HOLD + GAP) * 1_000_000 / FPS;
+        self.empty_us = self.empty_us.max(mono_us()) + (self.hold + GAP) * 1_000_000 / FPS;
         let path = self.frames.join(format!("{:05}.png", self.shown));
         // Written beside and moved in, so that the camera never sees half a picture.
         let part = self.frames.join(format!("{:05}.part", self.shown));

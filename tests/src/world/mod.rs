@@ -7,7 +7,7 @@ mod process;
 pub mod sheet;
 pub mod stock;
 
-pub use gate::{Gate, GatePlan, free_address};
+pub use gate::{Gate, GatePlan, HOLD, free_address};
 pub use link::Link;
 pub use office::{Office, text_at};
 pub use process::{Process, child_of, program};

@@ -79,16 +79,21 @@ CREATE TABLE uses (
     PRIMARY KEY (pass, event)
 ) WITHOUT ROWID;
 
--- What this device's own events added to zones, so that a recount can be applied to them later.
+-- What this device's own events added to zones, so that a recount can be applied to them later. `of` is the event whose
+-- place before or after a recount decides: itself, or the one that is taken back; `at_ms` is when that one happened.
 CREATE TABLE movements (
     position INTEGER NOT NULL,
     zone BLOB NOT NULL,
+    of INTEGER NOT NULL,
     generation INTEGER NOT NULL,
     at_ms INTEGER NOT NULL,
     entries INTEGER NOT NULL,
     exits INTEGER NOT NULL,
     PRIMARY KEY (position, zone)
 ) WITHOUT ROWID;
+
+-- Whether an event was taken back already.
+CREATE INDEX taken_back ON movements (of) WHERE of <> position;
 
 CREATE TABLE zone_bases (
     zone BLOB PRIMARY KEY,

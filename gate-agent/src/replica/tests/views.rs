@@ -1,7 +1,7 @@
 //! What one presentation sees.
 
 use gate_core::event::EventBody;
-use gate_core::ids::Direction;
+use gate_core::ids::{Direction, EventId};
 use gate_core::occupancy::{ActorCount, Basis, Recount};
 use gate_core::sync::v1::{Change, UseMark, ZoneTally};
 use gate_core::view::{PassStanding, ReplicaView, Uses};
@@ -57,7 +57,8 @@ fn a_view_says_what_happened_to_the_pass() {
         ("admitted, opening unknown", vec![Admitted(0)], Seen { unopened: true, ..USED }),
         ("used", vec![Admitted(0), Opened], USED),
         ("used on another day", vec![Admitted(-2 * DAY), Opened], Seen { today: 0, ..USED }),
-        ("not opened", vec![Admitted(0), NotOpened { unknown: false }], Seen { unopened: true, ..USED }),
+        ("certainly not opened: the use is free", vec![Admitted(0), NotOpened { unknown: false }], UNUSED),
+        ("taken back twice", vec![Admitted(0), NotOpened { unknown: false }, Annulled, Annulled], UNUSED),
         ("nobody knows", vec![Admitted(0), NotOpened { unknown: true }], Seen { unopened: true, ..USED }),
         ("opened after all", vec![Admitted(0), NotOpened { unknown: true }, Opened], USED),
         ("opened is final", vec![Admitted(0), Opened, NotOpened { unknown: true }], USED),
@@ -235,6 +236,110 @@ fn rights_are_held_at_the_holder_only_and_follow_every_count() {
     tell(&mut replica, &mut venue, elsewhere);
     assert_eq!(held(&replica), 0);
     assert_eq!(replica.reader().unwrap().status(at(20)).unwrap().zones[0].occupancy, 51);
+}
+
+#[test]
+fn what_is_taken_back_counts_where_it_was_counted() {
+    use EventBody::{Annulled, ExitButton, NotOpened, Overridden};
+    let zones = || vec![ZONE];
+    let overridden = || Overridden {
+        staff: None,
+        why: "trailer".to_owned(),
+        note: None,
+        direction: Direction::In,
+        zones: zones(),
+        generations: vec![0],
+        over: None,
+    };
+    let button = || ExitButton { zones: zones(), generations: vec![0] };
+    let never = |of| NotOpened { of, unknown: false };
+    let perhaps = |of| NotOpened { of, unknown: true };
+    let annulled = |of| Annulled { of };
+    type Back = Vec<Box<dyn Fn(EventId) -> EventBody>>;
+    // Two are inside before; then something counts, and is or is not taken back.
+    let table: Vec<(&str, Option<EventBody>, Back, u32)> = vec![
+        ("an admission", None, vec![], 3),
+        ("an admission that never opened", None, vec![Box::new(never)], 2),
+        ("an admission of which nobody knows", None, vec![Box::new(perhaps)], 3),
+        ("an admission, twice", None, vec![Box::new(never), Box::new(annulled)], 2),
+        ("the other way round", None, vec![Box::new(annulled), Box::new(never), Box::new(annulled)], 2),
+        ("an override", Some(overridden()), vec![], 3),
+        ("an override that never opened", Some(overridden()), vec![Box::new(never), Box::new(never)], 2),
+        ("an override of which nobody knows", Some(overridden()), vec![Box::new(perhaps)], 3),
+        ("the exit button", Some(button()), vec![], 1),
+        ("the exit button, nothing moved", Some(button()), vec![Box::new(never), Box::new(annulled)], 2),
+    ];
+    for (name, body, back, inside) in table {
+        for restarted in [false, true] {
+            let folder = Folder::new("back");
+            let mut venue = Venue::new();
+            let mut replica = venue.gate(&folder.db());
+            let occupancy = |replica: &Replica| replica.reader().unwrap().status(at(20)).unwrap().zones[0].occupancy;
+            admit(&mut replica, 1, 0, 0);
+            admit(&mut replica, 2, 0, 0);
+            let of = match body.clone() {
+                Some(body) => replica.record(Some(LANE), at(1), body).unwrap().event.id,
+                None => admit(&mut replica, 3, 0, 1),
+            };
+            if restarted {
+                // Another epoch, another actor: what an earlier run counted is taken back all the same.
+                drop(replica);
+                replica = open(&folder.db(), 2);
+            }
+            for taking in &back {
+                replica.record(Some(LANE), at(30), taking(of)).unwrap();
+            }
+            assert_eq!(occupancy(&replica), inside, "{name}, restarted: {restarted}");
+            // A recount that saw it all happen before: nothing of it counts any more, whenever it is taken back.
+            let recount = Recount { zone: ZONE, generation: 1, observed: 50, at_ms: T0 + 10, frontier: vec![of] };
+            replica.record(None, at(40), EventBody::Recounted(recount.clone())).unwrap();
+            assert_eq!(occupancy(&replica), 50, "{name}, restarted: {restarted}, recounted after");
+            replica.record(Some(LANE), at(50), never(of)).unwrap();
+            assert_eq!(occupancy(&replica), 50, "{name}, restarted: {restarted}, taken back after the recount");
+        }
+    }
+}
+
+#[test]
+fn a_reader_that_stays_open_sees_every_new_setting() {
+    let folder = Folder::new("settings");
+    let mut venue = Venue::new();
+    let mut replica = venue.gate(&folder.db());
+    let mut reader = replica.reader().unwrap();
+    let gate = gate_row(GATE, "North", Direction::In);
+    let mut see = |replica: &mut Replica, change: Option<Change>| {
+        if let Some(change) = change {
+            let reply = venue.reply(vec![change], T0 + 1);
+            replica.apply(&reply, at(1)).unwrap();
+        }
+        let view = reader.view(&scanned(7, 0), &gate, at(1)).unwrap();
+        let fresh = look(replica, 7, 1);
+        assert_eq!(view, fresh, "as a reader that was just opened");
+        view
+    };
+    let first = see(&mut replica, None);
+    assert_eq!(see(&mut replica, None), first, "a second look sees the same");
+    let mut changes = Venue::new().basics();
+    for change in &mut changes {
+        match change {
+            Change::Venue(row) => row.day_rule.boundary_min += 60,
+            Change::Zone(row) => row.capacity = 7,
+            Change::Vendor(row) => row.standing.active = false,
+            Change::Product(row) => row.name.push('!'),
+            Change::Statement(_)
+            | Change::Gate(_)
+            | Change::Pass(_)
+            | Change::Use(_)
+            | Change::Count(_)
+            | Change::Unknown(_) => {}
+        }
+        see(&mut replica, Some(change.clone()));
+    }
+    let last = see(&mut replica, None);
+    assert!(last.day_rule != first.day_rule && last.vendor != first.vendor && last.product != first.product);
+    assert_eq!((first.spaces[0].rights_held, last.spaces[0].rights_held), (100, 7));
+    admit(&mut replica, 1, 0, 0);
+    assert_eq!(see(&mut replica, None).spaces[0].rights_held, 6, "counts are never remembered");
 }
 
 #[test]

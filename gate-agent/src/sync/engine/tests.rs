@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use gate_core::event::{Event, EventBody, Part};
-use gate_core::ids::VenueId;
+use gate_core::ids::{DeviceId, VenueId};
+use gate_core::statement::{DeviceKey, StatementBody};
 use gate_core::sync::v1::{Change, PullReply, PushReply};
 use gate_core::time::Now;
 use gate_core::view::PassStanding;
@@ -61,6 +62,7 @@ struct CloudState {
     chunks: Vec<(u64, serde_bytes::ByteBuf)>,
     poison: BTreeSet<(u64, u64)>,
     down: bool,
+    withdrawn: Option<SyncError>,
     mishaps: Option<Seeded>,
     last_push: Option<PushReply>,
     last_pull: Option<PullReply>,
@@ -96,6 +98,9 @@ impl FakeCloud {
         if state.down {
             return Err(refused(500, "internal"));
         }
+        if let Some(refusal) = &state.withdrawn {
+            return Err(refusal.clone());
+        }
         let lost = || SyncError::Unreachable("lost".to_owned());
         match mishap {
             Mishap::None => take(&mut state),
@@ -104,15 +109,19 @@ impl FakeCloud {
             Mishap::Twice => take(&mut state).and_then(|_| take(&mut state)),
             Mishap::OldReply => old.map_or_else(|| take(&mut state), Ok),
             Mishap::Stranger => Err(SyncError::Stranger("text/html".to_owned())),
-            Mishap::Busy => {
-                Err(SyncError::Refused { status: 503, code: "busy".to_owned(), detail: None, retry_after_s: Some(2) })
-            }
+            Mishap::Busy => Err(SyncError::Refused {
+                status: 503,
+                code: "busy".to_owned(),
+                detail: None,
+                retry_after_s: Some(2),
+                statement: None,
+            }),
         }
     }
 }
 
 fn refused(status: u16, code: &str) -> SyncError {
-    SyncError::Refused { status, code: code.to_owned(), detail: None, retry_after_s: None }
+    SyncError::Refused { status, code: code.to_owned(), detail: None, retry_after_s: None, statement: None }
 }
 
 impl Transport for FakeCloud {
@@ -189,6 +198,7 @@ impl Both {
             chunks: vec![],
             poison: BTreeSet::new(),
             down: false,
+            withdrawn: None,
             mishaps: None,
             last_push: None,
             last_pull: None,
@@ -358,6 +368,45 @@ async fn a_broken_server_condemns_no_event() {
     both.settle().await;
     assert_eq!(both.cloud.0.lock().unwrap().held.0.len(), 11);
     assert_eq!(both.links.lock().unwrap().as_slice(), [Link::Online, Link::Offline, Link::Online]);
+}
+
+#[tokio::test]
+async fn a_device_is_withdrawn_by_the_venues_word_only() {
+    let revoked = |venue: &Venue, device: DeviceId, number: u64, revoked: bool| {
+        let key = gate_core::keys::PublicKey::from(&venue.device_key);
+        venue.statement(number, StatementBody::Device(DeviceKey { device, gate: GATE, key, revoked }))
+    };
+    let venue = Venue::new();
+    let stranger = Venue { root: ed25519_dalek::SigningKey::from_bytes(&[66; 32]), ..venue.clone() };
+    for (name, statement, withdrawn) in [
+        ("no word at all", None, false),
+        ("not a statement", Some(vec![1, 2, 3]), false),
+        ("a stranger's word", Some(revoked(&stranger, DEVICE, 9, true)), false),
+        ("about another device", Some(revoked(&venue, OTHER_DEVICE, 9, true)), false),
+        ("an old word", Some(revoked(&venue, DEVICE, 2, true)), false),
+        ("a word that keeps it", Some(revoked(&venue, DEVICE, 9, false)), false),
+        ("the venue's word", Some(revoked(&venue, DEVICE, 9, true)), true),
+    ] {
+        let mut both = Both::new(6);
+        both.record(1);
+        both.cloud.0.lock().unwrap().withdrawn = Some(SyncError::Refused {
+            status: 403,
+            code: "device_revoked".to_owned(),
+            detail: None,
+            retry_after_s: None,
+            statement,
+        });
+        both.steps(3).await;
+        let said = |replica: &Replica| replica.reader().unwrap().device_revoked().unwrap();
+        assert_eq!(said(&both.replica.lock().unwrap()), withdrawn, "{name}");
+        assert_eq!(*both.changed.borrow() > 0, withdrawn, "{name}: the lane is told");
+        both.nothing_is_lost();
+        let path = both.replica.lock().unwrap().path().to_path_buf();
+        let folder = both._folder;
+        drop((both.engine, both.replica));
+        assert_eq!(said(&open(&path, 2)), withdrawn, "{name}: after a restart");
+        drop(folder);
+    }
 }
 
 #[tokio::test]

@@ -58,6 +58,54 @@ async fn a_hint_wakes_the_engine_and_nothing_else_does() {
     }
 }
 
+/// Refuses every upgrade whose nonce is not `wants` with the nonce it offers; counts how often it was asked.
+async fn doubt(listener: tokio::net::TcpListener, wants: Option<&str>, offers: bool) -> usize {
+    let mut asked = 0;
+    loop {
+        let accepted = tokio::time::timeout(Duration::from_millis(500), listener.accept()).await;
+        let Ok(Ok((stream, _))) = accepted else { return asked };
+        asked += 1;
+        let mut right = false;
+        #[expect(clippy::result_large_err, reason = "the library's callback has this shape")]
+        let check = |request: &Upgrade, response: Response| -> Result<Response, ErrorResponse> {
+            let input = request.headers()["signature-input"].to_str().unwrap();
+            right = wants.is_some_and(|wants| input.contains(wants));
+            if right {
+                return Ok(response);
+            }
+            let mut refusal = ErrorResponse::new(Some("clock_skew".to_owned()));
+            *refusal.status_mut() = StatusCode::UNAUTHORIZED;
+            if offers {
+                refusal.headers_mut().insert("gate-nonce", HeaderValue::from_static("told-by-the-cloud-1"));
+            }
+            Err(refusal)
+        };
+        let socket = tokio_tungstenite::accept_hdr_async(stream, check).await;
+        if right {
+            socket.unwrap().close(None).await.unwrap();
+            return asked;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_is_off_is_answered_with_the_clouds_nonce_once() {
+    for (name, wants, offers, opens, times) in [
+        ("the nonce is taken", Some("told-by-the-cloud-1"), true, true, 2),
+        ("it is not enough", None, true, false, 2),
+        ("none is offered", None, false, false, 1),
+    ] {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = CloudUrl::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+        let server = tokio::spawn(doubt(listener, wants, offers));
+        let mut heard = false;
+        let still = Still(Mutex::new(0));
+        let held = hold(&url, DEVICE, &Venue::new().device_key, &still, &Wake::default(), &mut heard).await;
+        assert_eq!(held.is_ok(), opens, "{name}: {held:?}");
+        assert_eq!(server.await.unwrap(), times, "{name}");
+    }
+}
+
 #[tokio::test]
 async fn a_closed_door_is_an_error_and_no_panic() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -155,6 +155,24 @@ async fn respond(
 }
 
 #[tokio::test]
+async fn a_refusal_carries_the_word_that_withdraws_the_device() {
+    let about = |status: u16, text: &'static str| {
+        let answer = axum::http::Response::builder().status(status).header("content-type", "application/problem+json");
+        answer.body(text).unwrap().into()
+    };
+    for (status, text, expected) in [
+        (403, r#"{"code":"device_revoked","statement":"0aff"}"#, Some(&[0x0a, 0xff][..])),
+        (403, r#"{"code":"device_revoked"}"#, None),
+        (403, r#"{"code":"device_revoked","statement":"no hex"}"#, None),
+        (403, r#"{"code":"forbidden","statement":"0aff"}"#, None),
+        (401, r#"{"code":"device_revoked","statement":"0aff"}"#, None),
+    ] {
+        let error = answer(about(status, text)).await.unwrap_err();
+        assert_eq!(error.withdrawal(), expected, "{status} {text}");
+    }
+}
+
+#[tokio::test]
 async fn only_the_cloud_is_taken_for_the_cloud() {
     for (stands, says) in [
         (Stands::Cloud, None),

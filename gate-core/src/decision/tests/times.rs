@@ -62,6 +62,33 @@ fn the_window_opens_at_nbf_and_closes_at_exp_whatever_the_zone() {
 }
 
 #[test]
+fn a_clock_stepped_back_a_day_brings_no_pass_back() {
+    use crate::ids::BootId;
+    use crate::time::{ClockReading, TimeKeeper};
+    for ntp in [false, true] {
+        let mut keeper = TimeKeeper::new(BootId(Uuid::from_u128(1)), (NOON - 30 * DAY) * 1000);
+        let mut at = |seconds: i64, system: i64| {
+            let mono_us = u64::try_from(seconds * 1_000_000).unwrap();
+            keeper.now(ClockReading { system_ms: system * 1000, mono_us, ntp })
+        };
+        let says_at = |now: Now| {
+            let input = with(|i| {
+                i.now = now;
+                claim(i).expires = NOON;
+            });
+            says(&input)
+        };
+        let (before, _) = at(1, NOON - 2);
+        assert_eq!(says_at(before), Says::Admit, "two seconds before the end, ntp {ntp}");
+        let (after, anomaly) = at(6, NOON + 3 - DAY);
+        assert!(anomaly.is_some(), "the step is noticed, ntp {ntp}");
+        assert_eq!(says_at(after), Says::Refuse(Reason::Expired), "the clock says yesterday, ntp {ntp}");
+        let (later, _) = at(3600, NOON + 3600 - DAY);
+        assert_eq!(says_at(later), Says::Refuse(Reason::Expired), "and goes on saying so, ntp {ntp}");
+    }
+}
+
+#[test]
 fn what_an_unsure_clock_may_decide() {
     use Says::{Admit, Ask, Refuse};
     const DOUBT: Says = Refuse(Reason::ClockUnknown);

@@ -36,8 +36,13 @@ enum Next {
     Wake,
     /// A pass is shown and everything works.
     Serve(char),
-    /// A car comes, the barrier opens, and it drives through or turns back.
+    /// The barrier opens for a car, and it drives through or turns back.
     Car {
+        through: bool,
+    },
+    /// A car comes, is served, and drives through or turns back.
+    Visit {
+        name: char,
         through: bool,
     },
 }
@@ -46,7 +51,7 @@ fn any_next() -> impl Strategy<Value = (u64, Next)> {
     let pause = prop_oneof![5 => 0u64..50, 3 => 50u64..1500, 1 => 1500u64..25_000, 1 => 25_000u64..150_000];
     let codes = prop::collection::vec(prop::sample::select(vec!['A', 'B', 'C']), 0..3);
     let input = prop::sample::select(vec![Input::Presence, Input::BarrierOpen, Input::ExitButton, Input::Fire]);
-    let part = prop::sample::select(vec![Part::Camera, Part::GateIo, Part::Storage, Part::Clock]);
+    let part = prop::sample::select(vec![Part::Camera, Part::GateIo, Part::Storage, Part::Clock, Part::Barrier]);
     let result = prop::sample::select(vec![
         PulseResult::Started,
         PulseResult::Done,
@@ -68,7 +73,9 @@ fn any_next() -> impl Strategy<Value = (u64, Next)> {
         1 => fullness.prop_map(Next::Zone),
         3 => Just(Next::Wake),
         2 => prop::sample::select(vec!['A', 'B', 'C']).prop_map(Next::Serve),
-        2 => any::<bool>().prop_map(|through| Next::Car { through }),
+        1 => any::<bool>().prop_map(|through| Next::Car { through }),
+        2 => (prop::sample::select(vec!['A', 'B', 'C']), any::<bool>())
+            .prop_map(|(name, through)| Next::Visit { name, through }),
     ];
     (pause, next)
 }
@@ -136,6 +143,12 @@ impl World {
                 self.play(Next::Answer { kind: 0, newest: true })?;
                 let newest = self.waiting.len().saturating_sub(1);
                 vec![Next::Storage { at: newest, well: true }, Next::Hand { at: 0, result: PulseResult::Done }]
+            }
+            Next::Visit { name, through } => {
+                self.play(Next::Input(Input::Presence, true))?;
+                self.play(Next::Serve(name))?;
+                self.play(Next::Car { through })?;
+                vec![]
             }
             Next::Car { through } => {
                 let [first, second] =
@@ -208,7 +221,7 @@ impl World {
             Next::Part(part, working) => LaneEvent::Part { part, working, detail: String::new() },
             Next::Zone(fullness) => LaneEvent::Zone(fullness),
             Next::Wake => LaneEvent::Woke,
-            Next::Serve(_) | Next::Car { .. } => panic!("{next:?} is several events"),
+            Next::Serve(_) | Next::Car { .. } | Next::Visit { .. } => panic!("{next:?} is several events"),
         })
     }
 
@@ -245,6 +258,9 @@ impl World {
         if let EventBody::Opened { of } | EventBody::NotOpened { of, .. } = body {
             prop_assert!(self.may_open.contains_key(of), "{of} was never stored");
             prop_assert!(self.settled.insert(*of), "{of} is settled twice");
+        }
+        if let EventBody::NotOpened { of, .. } = body {
+            prop_assert!(!self.passed.contains(of) && !self.annulled.contains(of), "{of} did not open");
         }
         if let EventBody::Annulled { of } = body {
             prop_assert!(self.setup.presence && self.setup.barrier, "only a watched lane annuls");
@@ -299,7 +315,7 @@ impl World {
     /// After all that, a driver with a good pass is served.
     fn serves(&mut self) -> Result<(), TestCaseError> {
         self.now_ms += 600_000;
-        for part in [Part::Camera, Part::GateIo, Part::Storage, Part::Clock] {
+        for part in [Part::Camera, Part::GateIo, Part::Storage, Part::Clock, Part::Barrier] {
             self.step(LaneEvent::Part { part, working: true, detail: String::new() })?;
         }
         self.step(LaneEvent::Staff(StaffRequest::Close { closed: false, staff: None }))?;

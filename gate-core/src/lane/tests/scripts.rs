@@ -89,12 +89,13 @@ fn a_pulse_that_is_refused_or_lost_is_a_fault() {
                 (0, See("A"), &["judge A", "show wait yellow p0"]),
                 (10, Admits('A'), &["record authorised #0", "show wait yellow p1"]),
                 (20, Stored(0), &["open 0 800ms", "show admit green p1"]),
-                (30, Pulse(0, result), &[record, "record health GateIo false #2", "show fault fault lane_fault p1"]),
+                (30, Pulse(0, result), &[record, "record health Barrier false #2", "show fault fault lane_fault p1"]),
                 // A late word about it changes nothing.
                 (40, Pulse(0, Done), &[]),
                 // Still in view: not judged again by itself.
                 (50, See("A"), &[]),
-                (60, Works(Part::GateIo), &["record health GateIo true #3", "show idle red p1"]),
+                // That the socket to gate-io is up mends nothing.
+                (60, Works(Part::GateIo), &[]),
                 // It left and came back: not "just admitted", because it was not.
                 (2000, See("A"), &["judge A", "show wait yellow p1"]),
             ],
@@ -112,66 +113,90 @@ fn a_pulse_that_is_refused_or_lost_is_a_fault() {
             (
                 1820,
                 Wake,
-                &["record not opened 0, unknown #1", "record health GateIo false #2", "show fault fault lane_fault p1"],
+                &[
+                    "record not opened 0, unknown #1",
+                    "record health Barrier false #2",
+                    "show fault fault lane_fault p1",
+                ],
             ),
         ],
     );
 }
 
 #[test]
-fn a_code_held_for_a_minute_is_decided_once() {
-    // Admitted: the same ADMIT for as long as it is held.
-    let mut rig = check("admitted", entrance_setup(), &admitted('A'));
-    for frame in 9..600 {
-        assert_eq!(rig.handle(frame * 100 + 5, See("A")), [""; 0], "at {frame}00 ms");
-    }
-    assert_eq!(rig.handle(60_905, Wake), ["show idle red p1"]);
-    // Held until just now: whoever was admitted does not read "already used".
-    assert_eq!(rig.handle(61_000, See("A")), ["show admit green p2"]);
-    // Refused: the same words for as long as it is held, and one event.
-    let mut rig = check(
-        "refused",
+fn a_barrier_fault_lets_the_next_one_try_and_ends_with_a_good_pulse_or_by_staff() {
+    let refused: Vec<(u64, Do, &[&str])> = vec![
+        (0, See("A"), &["judge A", "show wait yellow p0"]),
+        (10, Admits('A'), &["record authorised #0", "show wait yellow p1"]),
+        (20, Stored(0), &["open 0 800ms", "show admit green p1"]),
+        (
+            30,
+            Pulse(0, Refused),
+            &["record not opened 0 #1", "record health Barrier false #2", "show fault fault lane_fault p1"],
+        ),
+    ];
+    let after = |more| then(refused.clone(), more);
+    let rig = check(
+        "a good pulse",
         entrance_setup(),
-        &[
-            (0, See("A"), &["judge A", "show wait yellow p0"]),
-            (
-                10,
-                Refuses('A', Reason::AlreadyUsed),
-                &["record refused already_used #0", "show deny red already_used p1"],
-            ),
-        ],
+        &after(&[
+            (5000, See("B"), &["judge B", "show wait yellow p1"]),
+            (5010, Refuses('B', Reason::Expired), &["record refused expired #3", "show deny red expired p2"]),
+            (9010, Wake, &["show fault fault lane_fault p2"]),
+            (10_000, See("A"), &["judge A", "show wait yellow p2"]),
+            (10_010, Admits('A'), &["record authorised #4", "show wait yellow p3"]),
+            (10_020, Stored(4), &["open 4 800ms", "show admit green p3"]),
+            (10_030, Pulse(4, Started), &[]),
+            (10_900, Pulse(4, Done), &["record opened 4 #5", "record health Barrier true #6", "show admit green p3"]),
+            (13_900, Wake, &["show idle red p3"]),
+        ]),
     );
-    for frame in 1..600 {
-        // The reader misses some frames.
-        let codes = if frame % 7 == 0 { "" } else { "A" };
-        assert_eq!(rig.handle(frame * 100, See(codes)), [""; 0], "at {frame}00 ms");
-    }
-    assert_eq!(rig.handle(60_900, Wake), ["show idle red p1"]);
+    assert_eq!(rig.lane.status().faults, []);
+    let rig = check("time heals nothing", entrance_setup(), &after(&[(600_000, Wake, &[])]));
+    assert_eq!(rig.lane.readiness(), Readiness::Ready, "nobody is locked out for ever");
+    check(
+        "the shell says so",
+        entrance_setup(),
+        &after(&[(50, Works(Part::Barrier), &["record health Barrier true #3", "show idle red p1"])]),
+    );
+    check(
+        "staff close the lane and take it into use again",
+        entrance_setup(),
+        &after(&[
+            (50, Close(true), &["record closed true #3", "show closed red out_of_order p1"]),
+            (60, Close(false), &["record closed false #4", "record health Barrier true #5", "show idle red p1"]),
+        ]),
+    );
+    check(
+        "a free exit stays one",
+        free_exit_setup(),
+        &[(0, Fails(Part::Barrier), &["record health Barrier false #0", "show freeexit green p0"])],
+    );
 }
 
 #[test]
-fn an_admitted_code_that_comes_back_sees_admit_for_eight_seconds() {
-    let script = then(
-        admitted('A'),
-        &[
-            (3900, Wake, &["show idle red p1"]),
-            (8899, See("A"), &["show admit green p2"]),
-            // Another eight seconds are not given: it has left since its admission.
-            (12_000, Wake, &["show idle red p2"]),
-            (12_100, See("A"), &["judge A", "show wait yellow p2"]),
-            (
-                12_110,
-                Refuses('A', Reason::AlreadyUsed),
-                &["record refused already_used #2", "show deny red already_used p3"],
-            ),
-        ],
-    );
-    check("comes back", entrance_setup(), &script);
-    let script = then(
-        admitted('A'),
-        &[(3900, Wake, &["show idle red p1"]), (8900, See("A"), &["judge A", "show wait yellow p1"])],
-    );
-    check("comes back late", entrance_setup(), &script);
+fn a_new_setup_keeps_what_the_lane_knows() {
+    let mut rig = Rig::new(watched_setup());
+    for (ms, what) in [
+        (0, Sensor(Input::Presence, true)),
+        (1, Fails(Part::Camera)),
+        (2, Works(Part::Camera)),
+        (3, Fails(Part::Clock)),
+        (10, See("A")),
+        (20, Admits('A')),
+        (30, Stored(0)),
+    ] {
+        rig.handle(ms, what);
+    }
+    rig.lane.set_setup(LaneSetup { open_ms: 2000, ..watched_setup() });
+    assert_eq!(rig.lane.readiness(), Readiness::Ready, "somebody still stands there");
+    assert_eq!(rig.lane.status().faults, [Part::Clock]);
+    assert_eq!(rig.lane.status().kind, ScreenKind::Wait, "and is still being admitted");
+    assert_eq!(rig.handle(40, See("A")), [""; 0], "a code in view is not judged again");
+    assert_eq!(rig.handle(50, Stored(3)), ["open 3 800ms", "show admit green p1"], "as it was decided");
+    rig.handle(60, Close(true));
+    rig.lane.set_setup(LaneSetup { direction: Direction::Out, ..watched_setup() });
+    assert_eq!(rig.lane.readiness(), Readiness::OutOfOrder);
 }
 
 #[test]
@@ -187,46 +212,6 @@ fn the_next_car_is_judged_after_an_admission() {
         ],
     );
     check("two cars", entrance_setup(), &script);
-}
-
-#[test]
-fn several_codes_in_view() {
-    let script = then(
-        vec![
-            (0, See("AB"), &["judge A", "show wait yellow p0"] as &[&str]),
-            (10, Refuses('A', Reason::NotAPass), &["record noise not_a_pass #0", "show deny red not_a_pass p1"]),
-            // A sticker in view must not keep the pass beside it from being read, nor make the lamps flicker.
-            (100, See("AB"), &[]),
-            (1050, See("AB"), &[]),
-            (2009, See("AB"), &[]),
-            (2010, See("AB"), &["judge B", "show wait yellow p1"]),
-            (2020, Admits('B'), &["record authorised #1", "show wait yellow p2"]),
-            (2030, Stored(1), &["open 1 800ms", "show admit green p2"]),
-            (2500, See("AB"), &[]),
-            (2900, Pulse(1, Done), &["record opened 1 #2"]),
-        ],
-        &[],
-    );
-    let mut rig = check("sticker and pass", entrance_setup(), &script);
-    for frame in 30..200 {
-        // Now the reader finds one, now the other.
-        let codes = if frame % 2 == 0 { "A" } else { "B" };
-        assert_eq!(rig.handle(frame * 100, See(codes)), [""; 0], "at {frame}00 ms");
-    }
-    check(
-        "a second code while the first is being dealt with",
-        entrance_setup(),
-        &[
-            (0, See("A"), &["judge A", "show wait yellow p0"]),
-            (5, See("BA"), &[]),
-            // An answer about another code than the one that was asked about.
-            (8, Admits('B'), &[]),
-            (10, Admits('A'), &["record authorised #0", "show wait yellow p1"]),
-            (15, See("B"), &[]),
-            (20, Stored(0), &["open 0 800ms", "show admit green p1"]),
-            (25, See("B"), &[]),
-        ],
-    );
 }
 
 #[test]
@@ -519,4 +504,100 @@ fn a_full_or_nearly_full_zone_shows_at_the_entrance() {
     );
     let exit = LaneSetup { direction: Direction::Out, ..entrance_setup() };
     check("an exit does not care", exit, &[(0, Zone(Fullness::Full), &["show idle red p0"])]);
+}
+
+#[test]
+fn a_code_held_for_a_minute_is_decided_once() {
+    // Admitted: the same ADMIT for as long as it is held.
+    let mut rig = check("admitted", entrance_setup(), &admitted('A'));
+    for frame in 9..600 {
+        assert_eq!(rig.handle(frame * 100 + 5, See("A")), [""; 0], "at {frame}00 ms");
+    }
+    assert_eq!(rig.handle(60_905, Wake), ["show idle red p1"]);
+    // Held until just now: whoever was admitted does not read "already used".
+    assert_eq!(rig.handle(61_000, See("A")), ["show admit green p2"]);
+    // Refused: the same words for as long as it is held, and one event.
+    let mut rig = check(
+        "refused",
+        entrance_setup(),
+        &[
+            (0, See("A"), &["judge A", "show wait yellow p0"]),
+            (
+                10,
+                Refuses('A', Reason::AlreadyUsed),
+                &["record refused already_used #0", "show deny red already_used p1"],
+            ),
+        ],
+    );
+    for frame in 1..600 {
+        // The reader misses some frames.
+        let codes = if frame % 7 == 0 { "" } else { "A" };
+        assert_eq!(rig.handle(frame * 100, See(codes)), [""; 0], "at {frame}00 ms");
+    }
+    assert_eq!(rig.handle(60_900, Wake), ["show idle red p1"]);
+}
+
+#[test]
+fn an_admitted_code_that_comes_back_sees_admit_for_eight_seconds() {
+    let script = then(
+        admitted('A'),
+        &[
+            (3900, Wake, &["show idle red p1"]),
+            (8899, See("A"), &["show admit green p2"]),
+            // Another eight seconds are not given: it has left since its admission.
+            (12_000, Wake, &["show idle red p2"]),
+            (12_100, See("A"), &["judge A", "show wait yellow p2"]),
+            (
+                12_110,
+                Refuses('A', Reason::AlreadyUsed),
+                &["record refused already_used #2", "show deny red already_used p3"],
+            ),
+        ],
+    );
+    check("comes back", entrance_setup(), &script);
+    let script = then(
+        admitted('A'),
+        &[(3900, Wake, &["show idle red p1"]), (8900, See("A"), &["judge A", "show wait yellow p1"])],
+    );
+    check("comes back late", entrance_setup(), &script);
+}
+
+#[test]
+fn several_codes_in_view() {
+    let script = then(
+        vec![
+            (0, See("AB"), &["judge A", "show wait yellow p0"] as &[&str]),
+            (10, Refuses('A', Reason::NotAPass), &["record noise not_a_pass #0", "show deny red not_a_pass p1"]),
+            // A sticker in view must not keep the pass beside it from being read, nor make the lamps flicker.
+            (100, See("AB"), &[]),
+            (1050, See("AB"), &[]),
+            (2009, See("AB"), &[]),
+            (2010, See("AB"), &["judge B", "show wait yellow p1"]),
+            (2020, Admits('B'), &["record authorised #1", "show wait yellow p2"]),
+            (2030, Stored(1), &["open 1 800ms", "show admit green p2"]),
+            (2500, See("AB"), &[]),
+            (2900, Pulse(1, Done), &["record opened 1 #2"]),
+        ],
+        &[],
+    );
+    let mut rig = check("sticker and pass", entrance_setup(), &script);
+    for frame in 30..200 {
+        // Now the reader finds one, now the other.
+        let codes = if frame % 2 == 0 { "A" } else { "B" };
+        assert_eq!(rig.handle(frame * 100, See(codes)), [""; 0], "at {frame}00 ms");
+    }
+    check(
+        "a second code while the first is being dealt with",
+        entrance_setup(),
+        &[
+            (0, See("A"), &["judge A", "show wait yellow p0"]),
+            (5, See("BA"), &[]),
+            // An answer about another code than the one that was asked about.
+            (8, Admits('B'), &[]),
+            (10, Admits('A'), &["record authorised #0", "show wait yellow p1"]),
+            (15, See("B"), &[]),
+            (20, Stored(0), &["open 0 800ms", "show admit green p1"]),
+            (25, See("B"), &[]),
+        ],
+    );
 }

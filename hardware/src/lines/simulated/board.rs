@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -100,10 +100,7 @@ impl Board {
     /// [`LineError::Request`] when the socket or the file cannot be made.
     pub fn listen(socket: &Path, model: ReleaseModel, edges: Option<&Path>) -> Result<Self, LineError> {
         let refused = |why: std::io::Error| LineError::Request(format!("{}: {why}", socket.display()));
-        if socket.exists() {
-            std::fs::remove_file(socket).map_err(refused)?;
-        }
-        let listener = UnixListener::bind(socket).map_err(refused)?;
+        let listener = crate::socket::take(socket).map_err(|why| LineError::Request(why.to_string()))?;
         let file = match edges {
             Some(path) => Some(File::options().create(true).append(true).open(path).map_err(refused)?),
             None => None,
