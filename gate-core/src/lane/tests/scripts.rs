@@ -2,7 +2,7 @@
 
 use super::Do::*;
 use super::*;
-use PulseResult::{Done, Refused, Started, Unknown};
+use PulseResult::{Away, Done, Refused, Started, Unknown};
 
 /// From the first frame to the green lamp: what most scripts begin with. Ends with the gate shown open at 900 ms.
 pub(super) fn admitted(of: char) -> Vec<(u64, Do, &'static [&'static str])> {
@@ -598,6 +598,41 @@ fn several_codes_in_view() {
             (15, See("B"), &[]),
             (20, Stored(0), &["open 0 800ms", "show admit green p1"]),
             (25, See("B"), &[]),
+        ],
+    );
+}
+
+#[test]
+fn a_pulse_lost_with_the_hand_is_the_hands_fault_and_ends_when_it_is_back() {
+    check(
+        "gate-io dies while the relay is on",
+        entrance_setup(),
+        &[
+            (0, See("A"), &["judge A", "show wait yellow p0"]),
+            (10, Admits('A'), &["record authorised #0", "show wait yellow p1"]),
+            (20, Stored(0), &["open 0 800ms", "show admit green p1"]),
+            (30, Pulse(0, Started), &[]),
+            (
+                300,
+                Fails(Part::GateIo),
+                &["record health GateIo false #1", "record not opened 0, unknown #2", "show fault fault lane_fault p1"],
+            ),
+            (900, Works(Part::GateIo), &["record health GateIo true #3", "show idle red p1"]),
+        ],
+    );
+    check(
+        "gate-io is away when it is asked",
+        entrance_setup(),
+        &[
+            (0, See("A"), &["judge A", "show wait yellow p0"]),
+            (10, Admits('A'), &["record authorised #0", "show wait yellow p1"]),
+            (20, Stored(0), &["open 0 800ms", "show admit green p1"]),
+            (
+                21,
+                Pulse(0, Away),
+                &["record not opened 0 #1", "record health GateIo false #2", "show fault fault lane_fault p1"],
+            ),
+            (900, Works(Part::GateIo), &["record health GateIo true #3", "show idle red p1"]),
         ],
     );
 }
