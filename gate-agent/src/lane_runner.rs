@@ -5,20 +5,18 @@
 
 mod judge;
 mod standing;
+mod wiring;
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use gate_core::event::{EventBody, Part};
 use gate_core::ids::{EventId, Hash, LaneId};
-use gate_core::lane::{
-    Effect, Input, Lane, LaneEvent, LaneSetup, LaneStatus, PulseKey, PulseResult, StaffRequest, Ticket,
-};
+use gate_core::lane::{Effect, Input, Lane, LaneEvent, LaneStatus, PulseKey, PulseResult, StaffRequest, Ticket};
 use gate_core::occupancy::Fullness;
 use gate_core::signals::Lamp;
 use gate_core::sync::v1::GateRow;
 use gate_core::time::{Now, TimeKeeper};
-use gate_core::view::Egress;
 use hardware::gate_io::{GateIo, IoEvent, Pattern};
 use hardware::lines;
 use hardware::reader::{Reader, ReaderEvent};
@@ -33,6 +31,7 @@ use crate::storage::Storage;
 use crate::sync::engine::SignedMoment;
 use judge::Judge;
 use standing::{Retry, Standing, is_free_exit};
+use wiring::{pulse_name, read_pulse_name, setup};
 
 /// How often gate-io hears that deciding goes on (4 Hz), and how often everything slow is looked at.
 const HEARTBEAT: Duration = Duration::from_millis(250);
@@ -590,30 +589,6 @@ impl Runner {
         };
         let lane = self.gate.as_ref().map(|gate| gate.lane);
         self.write(lane, now, body);
-    }
-}
-
-fn setup(gate: Option<&GateRow>, inputs: LaneInputs) -> LaneSetup {
-    LaneSetup {
-        direction: gate.map_or(gate_core::ids::Direction::In, |gate| gate.direction),
-        egress: gate.map_or(Egress::Scan, |gate| gate.egress),
-        open_ms: gate.map_or(800, |gate| gate.open_ms),
-        presence: inputs.presence,
-        barrier: inputs.barrier,
-    }
-}
-
-fn pulse_name(key: PulseKey) -> String {
-    match key {
-        PulseKey::Event(event) => event.to_string(),
-        PulseKey::Free(number) => format!("free/{number}"),
-    }
-}
-
-fn read_pulse_name(name: &str) -> Option<PulseKey> {
-    match name.strip_prefix("free/") {
-        Some(number) => number.parse().ok().map(PulseKey::Free),
-        None => name.parse().ok().map(PulseKey::Event),
     }
 }
 

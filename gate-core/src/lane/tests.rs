@@ -5,6 +5,7 @@
 //! happens unseen. Records are numbered as they are asked for; the event of record `n` has the sequence number `n`.
 
 mod counted;
+mod hand_lost;
 mod in_view;
 mod invariants;
 mod scripts;

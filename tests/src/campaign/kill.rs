@@ -228,7 +228,7 @@ fn kill(gate: &mut Gate, victim: Victim) -> anyhow::Result<()> {
 
 fn revive(gate: &mut Gate, victim: Victim) -> anyhow::Result<()> {
     match victim {
-        Victim::Agent => gate.start_agent(),
+        Victim::Agent => gate.restart_agent(),
         Victim::GateIo => gate.start_gate_io(),
         Victim::Reader => Ok(()),
     }

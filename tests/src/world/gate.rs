@@ -135,6 +135,15 @@ impl Gate {
         Ok(())
     }
 
+    /// Starts the brain, which starts the eye. A new eye sees what is in front of it now, not what was held up before.
+    pub fn restart_agent(&mut self) -> anyhow::Result<()> {
+        for frame in std::fs::read_dir(&self.frames)? {
+            std::fs::remove_file(frame?.path())?;
+        }
+        self.empty_us = 0;
+        self.start_agent()
+    }
+
     /// Starts the brain, which starts the eye.
     pub fn start_agent(&mut self) -> anyhow::Result<()> {
         let arguments = ["--config".into(), self.config().into_os_string(), "run".into()];

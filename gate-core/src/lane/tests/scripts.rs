@@ -2,7 +2,7 @@
 
 use super::Do::*;
 use super::*;
-use PulseResult::{Away, Done, Refused, Started, Unknown};
+use PulseResult::{Done, Refused, Started};
 
 /// From the first frame to the green lamp: what most scripts begin with. Ends with the gate shown open at 900 ms.
 pub(super) fn admitted(of: char) -> Vec<(u64, Do, &'static [&'static str])> {
@@ -76,101 +76,6 @@ fn nothing_opens_without_a_stored_record() {
             (40, Stored(1), &[]),
             (50, Stored(2), &["open 2 800ms", "show admit green p1"]),
         ],
-    );
-}
-
-#[test]
-fn a_pulse_that_is_refused_or_lost_is_a_fault() {
-    for (result, record) in [(Refused, "record not opened 0 #1"), (Unknown, "record not opened 0, unknown #1")] {
-        check(
-            &format!("{result:?}"),
-            entrance_setup(),
-            &[
-                (0, See("A"), &["judge A", "show wait yellow p0"]),
-                (10, Admits('A'), &["record authorised #0", "show wait yellow p1"]),
-                (20, Stored(0), &["open 0 800ms", "show admit green p1"]),
-                (30, Pulse(0, result), &[record, "record health Barrier false #2", "show fault fault lane_fault p1"]),
-                // A late word about it changes nothing.
-                (40, Pulse(0, Done), &[]),
-                // Still in view: not judged again by itself.
-                (50, See("A"), &[]),
-                // That the socket to gate-io is up mends nothing.
-                (60, Works(Part::GateIo), &[]),
-                // It left and came back: not "just admitted", because it was not.
-                (2000, See("A"), &["judge A", "show wait yellow p1"]),
-            ],
-        );
-    }
-    check(
-        "nothing is heard of it",
-        entrance_setup(),
-        &[
-            (0, See("A"), &["judge A", "show wait yellow p0"]),
-            (10, Admits('A'), &["record authorised #0", "show wait yellow p1"]),
-            (20, Stored(0), &["open 0 800ms", "show admit green p1"]),
-            (30, Pulse(1, Done), &[]),
-            (1819, Wake, &[]),
-            (
-                1820,
-                Wake,
-                &[
-                    "record not opened 0, unknown #1",
-                    "record health Barrier false #2",
-                    "show fault fault lane_fault p1",
-                ],
-            ),
-        ],
-    );
-}
-
-#[test]
-fn a_barrier_fault_lets_the_next_one_try_and_ends_with_a_good_pulse_or_by_staff() {
-    let refused: Vec<(u64, Do, &[&str])> = vec![
-        (0, See("A"), &["judge A", "show wait yellow p0"]),
-        (10, Admits('A'), &["record authorised #0", "show wait yellow p1"]),
-        (20, Stored(0), &["open 0 800ms", "show admit green p1"]),
-        (
-            30,
-            Pulse(0, Refused),
-            &["record not opened 0 #1", "record health Barrier false #2", "show fault fault lane_fault p1"],
-        ),
-    ];
-    let after = |more| then(refused.clone(), more);
-    let rig = check(
-        "a good pulse",
-        entrance_setup(),
-        &after(&[
-            (5000, See("B"), &["judge B", "show wait yellow p1"]),
-            (5010, Refuses('B', Reason::Expired), &["record refused expired #3", "show deny red expired p2"]),
-            (9010, Wake, &["show fault fault lane_fault p2"]),
-            (10_000, See("A"), &["judge A", "show wait yellow p2"]),
-            (10_010, Admits('A'), &["record authorised #4", "show wait yellow p3"]),
-            (10_020, Stored(4), &["open 4 800ms", "show admit green p3"]),
-            (10_030, Pulse(4, Started), &[]),
-            (10_900, Pulse(4, Done), &["record opened 4 #5", "record health Barrier true #6", "show admit green p3"]),
-            (13_900, Wake, &["show idle red p3"]),
-        ]),
-    );
-    assert_eq!(rig.lane.status().faults, []);
-    let rig = check("time heals nothing", entrance_setup(), &after(&[(600_000, Wake, &[])]));
-    assert_eq!(rig.lane.readiness(), Readiness::Ready, "nobody is locked out for ever");
-    check(
-        "the shell says so",
-        entrance_setup(),
-        &after(&[(50, Works(Part::Barrier), &["record health Barrier true #3", "show idle red p1"])]),
-    );
-    check(
-        "staff close the lane and take it into use again",
-        entrance_setup(),
-        &after(&[
-            (50, Close(true), &["record closed true #3", "show closed red out_of_order p1"]),
-            (60, Close(false), &["record closed false #4", "record health Barrier true #5", "show idle red p1"]),
-        ]),
-    );
-    check(
-        "a free exit stays one",
-        free_exit_setup(),
-        &[(0, Fails(Part::Barrier), &["record health Barrier false #0", "show freeexit green p0"])],
     );
 }
 
@@ -598,41 +503,6 @@ fn several_codes_in_view() {
             (15, See("B"), &[]),
             (20, Stored(0), &["open 0 800ms", "show admit green p1"]),
             (25, See("B"), &[]),
-        ],
-    );
-}
-
-#[test]
-fn a_pulse_lost_with_the_hand_is_the_hands_fault_and_ends_when_it_is_back() {
-    check(
-        "gate-io dies while the relay is on",
-        entrance_setup(),
-        &[
-            (0, See("A"), &["judge A", "show wait yellow p0"]),
-            (10, Admits('A'), &["record authorised #0", "show wait yellow p1"]),
-            (20, Stored(0), &["open 0 800ms", "show admit green p1"]),
-            (30, Pulse(0, Started), &[]),
-            (
-                300,
-                Fails(Part::GateIo),
-                &["record health GateIo false #1", "record not opened 0, unknown #2", "show fault fault lane_fault p1"],
-            ),
-            (900, Works(Part::GateIo), &["record health GateIo true #3", "show idle red p1"]),
-        ],
-    );
-    check(
-        "gate-io is away when it is asked",
-        entrance_setup(),
-        &[
-            (0, See("A"), &["judge A", "show wait yellow p0"]),
-            (10, Admits('A'), &["record authorised #0", "show wait yellow p1"]),
-            (20, Stored(0), &["open 0 800ms", "show admit green p1"]),
-            (
-                21,
-                Pulse(0, Away),
-                &["record not opened 0 #1", "record health GateIo false #2", "show fault fault lane_fault p1"],
-            ),
-            (900, Works(Part::GateIo), &["record health GateIo true #3", "show idle red p1"]),
         ],
     );
 }
