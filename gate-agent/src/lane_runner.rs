@@ -14,10 +14,9 @@ use gate_core::event::{EventBody, Part};
 use gate_core::ids::{EventId, Hash, LaneId};
 use gate_core::lane::{Effect, Input, Lane, LaneEvent, LaneStatus, PulseKey, PulseResult, StaffRequest, Ticket};
 use gate_core::occupancy::Fullness;
-use gate_core::signals::Lamp;
 use gate_core::sync::v1::GateRow;
 use gate_core::time::{Now, TimeKeeper};
-use hardware::gate_io::{GateIo, IoEvent, Pattern};
+use hardware::gate_io::{GateIo, IoEvent};
 use hardware::lines;
 use hardware::reader::{Reader, ReaderEvent};
 use tokio::sync::{mpsc, watch};
@@ -31,7 +30,7 @@ use crate::storage::Storage;
 use crate::sync::engine::SignedMoment;
 use judge::Judge;
 use standing::{Retry, Standing, is_free_exit};
-use wiring::{pulse_name, read_pulse_name, setup};
+use wiring::{Asked, pattern_of, pulse_name, read_pulse_name, result_of, setup};
 
 /// How often gate-io hears that deciding goes on (4 Hz), and how often everything slow is looked at.
 const HEARTBEAT: Duration = Duration::from_millis(250);
@@ -87,6 +86,8 @@ struct Runner {
     texts: HashMap<Hash, String>,
     /// The stamps of the newest code so far.
     times: OpeningTimes,
+    /// The pulse that was asked for and has no answer yet.
+    asked: Option<Asked>,
     fullness: Fullness,
     status: Option<ReplicaStatus>,
     status_wanted: bool,
@@ -157,6 +158,7 @@ impl Runner {
             judge: Judge::default(),
             texts: HashMap::new(),
             times: OpeningTimes::default(),
+            asked: None,
             fullness: Fullness::Open,
             status: None,
             status_wanted: true,
@@ -286,6 +288,7 @@ impl Runner {
     }
 
     fn open(&mut self, key: PulseKey, ms: u32) -> Option<LaneEvent> {
+        self.asked = Some(Asked::new(key, ms, crate::clock::mono_us()));
         let asked = self.parts.gate_io.pulse(&pulse_name(key), ms);
         let opening = OpeningTimes { command_us: crate::clock::mono_us(), ..self.times };
         tracing::info!(
@@ -302,15 +305,8 @@ impl Runner {
     fn show(&mut self, status: LaneStatus) {
         self.lane_shows = Some(status.clone());
         let status = self.standing.shown(status, self.is_free_exit());
-        let pattern = match status.signal.lamp {
-            Lamp::Red => Pattern::Red,
-            Lamp::Yellow => Pattern::Yellow,
-            Lamp::YellowFlash => Pattern::YellowFlash,
-            Lamp::Green => Pattern::Green,
-            Lamp::Fault => Pattern::Fault,
-        };
         // While the hand is away nothing is lit; its client shows the newest pattern again when it returns.
-        let _away = self.parts.gate_io.lamps(pattern);
+        let _away = self.parts.gate_io.lamps(pattern_of(status.signal.lamp));
         self.tell(|facts| facts.lane = Some(status));
     }
 
@@ -375,15 +371,13 @@ impl Runner {
                 self.feed(LaneEvent::Part { part: Part::GateIo, working: false, detail: why });
             }
             IoEvent::Pulse { event, result } => {
-                use hardware::gate_io::PulseResult as Hand;
-                let result = match result {
-                    Hand::Started => PulseResult::Started,
-                    // An earlier attempt was carried out: that is what was wanted.
-                    Hand::Done | Hand::RefusedRepeat => PulseResult::Done,
-                    Hand::RefusedBusy | Hand::RefusedNoHeartbeat => PulseResult::Refused,
-                    Hand::CutShort => PulseResult::Unknown,
-                };
-                if let Some(key) = read_pulse_name(&event) {
+                let us = crate::clock::mono_us();
+                let (Some(key), result) = (read_pulse_name(&event), result_of(result)) else { return };
+                // After a restart the hand may still be busy with an earlier pulse, or wait for the first heartbeat.
+                let again = result == PulseResult::Refused
+                    && self.asked.as_mut().is_some_and(|asked| asked.may_ask_again(key, us));
+                if !again {
+                    self.asked = None;
                     self.feed(LaneEvent::Pulse(key, result));
                 }
             }
@@ -453,6 +447,9 @@ impl Runner {
         let _away = self.parts.gate_io.heartbeat(false);
         health::decided();
         let us = crate::clock::mono_us();
+        if let Some((key, ms)) = self.asked.as_mut().and_then(Asked::again) {
+            let _away = self.parts.gate_io.pulse(&pulse_name(key), ms);
+        }
         if self.unreadable.as_ref().is_some_and(|unreadable| unreadable.retry.is_due(us)) {
             self.read_again();
         } else if self.status_wanted {

@@ -1,8 +1,11 @@
 //! How the lane's words are written in the hand's: what is wired, and how pulses are named.
 
-use gate_core::lane::{LaneSetup, PulseKey};
+use gate_core::lane::{LaneSetup, PulseKey, PulseResult};
+use gate_core::signals::Lamp;
 use gate_core::sync::v1::GateRow;
 use gate_core::view::Egress;
+
+use hardware::gate_io::Pattern;
 
 use crate::config::LaneInputs;
 
@@ -30,5 +33,84 @@ pub(super) fn read_pulse_name(name: &str) -> Option<PulseKey> {
     match name.strip_prefix("free/") {
         Some(number) => number.parse().ok().map(PulseKey::Free),
         None => name.parse().ok().map(PulseKey::Event),
+    }
+}
+
+/// The pattern that gate-io shows for a lamp.
+pub(super) fn pattern_of(lamp: Lamp) -> Pattern {
+    match lamp {
+        Lamp::Red => Pattern::Red,
+        Lamp::Yellow => Pattern::Yellow,
+        Lamp::YellowFlash => Pattern::YellowFlash,
+        Lamp::Green => Pattern::Green,
+        Lamp::Fault => Pattern::Fault,
+    }
+}
+
+/// What gate-io's answer means to the lane.
+pub(super) fn result_of(result: hardware::gate_io::PulseResult) -> PulseResult {
+    use hardware::gate_io::PulseResult as Hand;
+    match result {
+        Hand::Started => PulseResult::Started,
+        // An earlier attempt was carried out: that is what was wanted.
+        Hand::Done | Hand::RefusedRepeat => PulseResult::Done,
+        Hand::RefusedBusy | Hand::RefusedNoHeartbeat => PulseResult::Refused,
+        Hand::CutShort => PulseResult::Unknown,
+    }
+}
+
+/// A refused pulse is asked for again until this long after the first time, microseconds. The rest after
+/// an earlier pulse is over by then, and there is still time for a whole pulse before the lane gives up.
+const AGAIN_US: u64 = 500_000;
+
+/// A pulse that was asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    key: PulseKey,
+    ms: u32,
+    until_us: u64,
+    refused: bool,
+}
+
+impl Asked {
+    pub(super) fn new(key: PulseKey, ms: u32, us: u64) -> Self {
+        Self { key, ms, until_us: us + AGAIN_US, refused: false }
+    }
+
+    /// The hand refused it. True if it is worth asking again with the next beat.
+    pub(super) fn may_ask_again(&mut self, key: PulseKey, us: u64) -> bool {
+        self.refused = self.key == key && us < self.until_us;
+        self.refused
+    }
+
+    /// What to ask for again, once.
+    pub(super) fn again(&mut self) -> Option<(PulseKey, u32)> {
+        std::mem::take(&mut self.refused).then_some((self.key, self.ms))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_pulse_is_asked_for_again_for_a_while_and_only_after_a_refusal() {
+        let mut asked = Asked::new(PulseKey::Free(1), 800, 1_000);
+        assert_eq!(asked.again(), None);
+        assert!(!asked.may_ask_again(PulseKey::Free(2), 2_000), "another pulse's answer");
+        assert!(asked.may_ask_again(PulseKey::Free(1), 2_000));
+        assert_eq!(asked.again(), Some((PulseKey::Free(1), 800)));
+        assert_eq!(asked.again(), None, "once for each refusal");
+        assert!(!asked.may_ask_again(PulseKey::Free(1), 1_000 + AGAIN_US), "the lane has given up by then");
+    }
+
+    #[test]
+    fn pulses_keep_their_names() {
+        let event =
+            gate_core::ids::EventId { device: gate_core::ids::DeviceId(uuid::Uuid::from_u128(3)), epoch: 7, seq: 9 };
+        for key in [PulseKey::Free(5), PulseKey::Event(event)] {
+            assert_eq!(read_pulse_name(&pulse_name(key)), Some(key));
+        }
+        assert_eq!(read_pulse_name("free/x"), None);
     }
 }
