@@ -16,7 +16,7 @@ use crate::view::{Egress, LaneContext, LastUse, PassStanding, Readiness, Replica
 
 /// Increased whenever the same input could give another verdict.
 ///
-/// 2: an exit frees places only for somebody who can really have been inside ([`places_freed`]).
+/// 2: an exit frees places only for somebody who can really have been inside (`places_freed`).
 pub const RULES_VERSION: u16 = 2;
 
 /// An authorised pass whose opening is unknown may be presented again for this long, milliseconds.
