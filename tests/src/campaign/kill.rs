@@ -157,7 +157,10 @@ async fn first_showing(
     tokio::time::sleep(wait).await;
     let killed_us = mono_us();
     kill(gate, victim)?;
-    if let Some(ms) = relay_off_after(gate, killed_us) {
+    // A dead eye stops no pulse that was decided before: the relay then ends as it was asked to.
+    if victim != Victim::Reader
+        && let Some(ms) = relay_off_after(gate, killed_us)
+    {
         report.met_open += 1;
         report.off_ms.push(ms);
     }
@@ -234,7 +237,7 @@ fn revive(gate: &mut Gate, victim: Victim) -> anyhow::Result<()> {
     }
 }
 
-/// If the relay was on at the kill: how long it stayed on, ms. A victim other than agent and gate-io changes nothing.
+/// If the relay was on at the kill of brain or hand: how long it stayed on, ms.
 fn relay_off_after(gate: &Gate, killed_us: u64) -> Option<f64> {
     let edges = gate.board.edges();
     let on = edges.iter().rfind(|edge| edge.line == "relay" && edge.mono_us <= killed_us)?;
