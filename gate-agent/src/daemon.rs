@@ -143,7 +143,6 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> anyhow::Result<
             reader.height = config.camera.height;
             reader.decode_limit = std::time::Duration::from_millis(config.camera.decode_limit_ms.into());
             reader.arguments = config.camera.arguments;
-            let (news, heard) = mpsc::unbounded_channel();
             let parts = Parts {
                 reader: Reader::spawn(reader),
                 gate_io: GateIo::connect(config.gate_io),
@@ -157,7 +156,7 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> anyhow::Result<
                 staff: staff_heard,
                 facts,
             };
-            lane_runner::run(parts, news, heard, lane_stop).await;
+            lane_runner::run(parts, lane_stop).await;
         });
         Ok(())
     })?;

@@ -17,6 +17,7 @@ pub mod ids;
 pub mod journal;
 pub mod keys;
 pub mod lane;
+pub mod mutant;
 pub mod occupancy;
 pub mod pass;
 pub mod product;

@@ -1,21 +1,43 @@
 //! The runner without eye and hand: what it makes of what the replica says.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use gate_core::lane::StaffRequest;
 use gate_core::signals::ScreenKind;
 use gate_core::statement::{DeviceKey, StatementBody};
 use gate_core::sync::v1::{Change, PullReply};
-use hardware::reader::ReaderConfig;
 
 use super::*;
+use crate::replica::Replica;
 use crate::replica::testing::{DEVICE, Folder, GATE, Venue, at, gate_row, open};
+
+/// Ports with a writer behind them, and no hand.
+#[derive(Clone)]
+struct Handless(Rc<RefCell<Replica>>);
+
+impl Ports for Handless {
+    fn clocks(&self) -> ClockReading {
+        ClockReading { system_ms: crate::clock::system_ms(), mono_us: crate::clock::mono_us(), ntp: false }
+    }
+    fn pulse(&self, _name: &str, _ms: u32) -> Result<(), IoDown> {
+        Err(IoDown)
+    }
+    fn query(&self, _name: &str) {}
+    fn lamps(&self, _pattern: Pattern) {}
+    fn alive(&self) {}
+    fn store(&self, job: Job) {
+        job.carry_out(&mut self.0.borrow_mut());
+    }
+}
 
 /// A runner whose eye and hand are not there, and which nobody has told so.
 struct Desk {
     folder: Folder,
     venue: Venue,
-    runner: Runner,
-    storage: Storage,
+    runner: Runner<Handless>,
+    writer: Rc<RefCell<Replica>>,
     facts: watch::Receiver<Facts>,
-    _news: mpsc::UnboundedReceiver<StorageNews>,
 }
 
 impl Desk {
@@ -25,33 +47,17 @@ impl Desk {
         let mut replica = open(&folder.db(), 1);
         replica.set_identity(&venue.identity(), &venue.enrolled(), at(0)).unwrap();
         let reader = replica.reader().unwrap();
-        let (storage, _thread) = Storage::start(replica).unwrap();
         let (facts, facts_seen) = watch::channel(Facts::default());
-        let (_, signed_time) = mpsc::channel(1);
-        let (_, changed) = watch::channel(0);
-        let (_, staff) = mpsc::channel(1);
-        let nowhere = folder.path().join("nowhere");
-        let parts = Parts {
-            reader: Reader::spawn(ReaderConfig::new(nowhere.clone(), "replay:nowhere")),
-            gate_io: GateIo::connect(nowhere.clone()),
-            storage: storage.clone(),
-            replica: reader,
-            clock: Clock::new(&nowhere),
-            inputs: LaneInputs { presence: false, barrier: false },
-            floor_ms: 0,
-            signed_time,
-            changed,
-            staff,
-            facts,
-        };
-        let (tell, news) = mpsc::unbounded_channel();
-        let mut runner = Runner::new(parts, tell);
-        runner.look_at_replica();
-        Self { folder, venue, runner, storage, facts: facts_seen, _news: news }
+        let inputs = LaneInputs { presence: false, barrier: false };
+        let writer = Rc::new(RefCell::new(replica));
+        let known = Known { replica: reader, inputs, boot: crate::clock::boot_id(), floor_ms: 0, facts };
+        let mut runner = Runner::new(known, Handless(writer.clone()));
+        runner.begin();
+        Self { folder, venue, runner, writer, facts: facts_seen }
     }
 
-    async fn told(&mut self, reply: PullReply) {
-        self.storage.background(move |replica| replica.apply(&reply, at(0))).await.unwrap().unwrap();
+    fn told(&mut self, reply: PullReply) {
+        self.writer.borrow_mut().apply(&reply, at(0)).unwrap();
         self.runner.replica_changed();
     }
 
@@ -65,16 +71,15 @@ impl Desk {
         self.runner.eye(ReaderEvent::Seen { frame: 1, captured_mono_us: 1, decode_us: 1, texts, luma_mean: 90 });
     }
 
-    /// How many events the journal holds once everything queued is written.
-    async fn events(&self) -> u64 {
-        self.storage.background(|_| ()).await.unwrap();
+    /// How many events the journal holds.
+    fn events(&self) -> u64 {
         let reader = crate::replica::ReplicaReader::open(&self.folder.db()).unwrap();
         crate::journal_check::check(&reader).unwrap().events
     }
 }
 
-#[tokio::test]
-async fn a_gate_that_is_not_set_up_shows_fault_and_writes_nothing() {
+#[test]
+fn a_gate_that_is_not_set_up_shows_fault_and_writes_nothing() {
     let mut desk = Desk::new();
     let mut incomplete = {
         let basics = desk.venue.basics();
@@ -83,40 +88,40 @@ async fn a_gate_that_is_not_set_up_shows_fault_and_writes_nothing() {
     incomplete.as_of = None;
     for reply in [None, Some(incomplete)] {
         if let Some(reply) = reply {
-            desk.told(reply).await;
+            desk.told(reply);
         }
         // The camera's first frame is an event of its own.
         desk.hold_up("GP1:X");
-        let before = desk.events().await;
+        let before = desk.events();
         for _ in 0..20 {
             desk.hold_up("GP1:X");
             desk.runner.beat();
         }
         assert_eq!(desk.shows(), ScreenKind::Fault);
         assert!(desk.facts.borrow().not_deciding.is_some());
-        assert_eq!(desk.events().await, before, "no news is no event");
+        assert_eq!(desk.events(), before, "no news is no event");
     }
     let complete = desk.venue.reply(vec![], 1);
-    desk.told(complete).await;
+    desk.told(complete);
     assert_eq!((desk.shows(), desk.facts.borrow().not_deciding.clone()), (ScreenKind::Idle, None));
-    let before = desk.events().await;
+    let before = desk.events();
     desk.hold_up("GP1:X");
     assert_eq!(desk.shows(), ScreenKind::Deny, "the code that stayed is judged now");
-    assert_eq!(desk.events().await, before + 1);
+    assert_eq!(desk.events(), before + 1);
 }
 
-#[tokio::test]
-async fn new_settings_change_nothing_that_the_lane_knows() {
+#[test]
+fn new_settings_change_nothing_that_the_lane_knows() {
     let mut desk = Desk::new();
     let basics = desk.venue.basics();
     let reply = desk.venue.reply(basics, 1);
-    desk.told(reply).await;
+    desk.told(reply);
     desk.runner.feed(LaneEvent::Staff(StaffRequest::Close { closed: true, staff: None }));
     desk.runner.feed(LaneEvent::Part { part: Part::GateIo, working: false, detail: "socket".to_owned() });
     let before = desk.runner.lane.status();
     let row = GateRow { open_ms: 1500, ..gate_row(GATE, "North again", gate_core::ids::Direction::In) };
     let reply = desk.venue.reply(vec![Change::Gate(row)], 2);
-    desk.told(reply).await;
+    desk.told(reply);
     assert_eq!(desk.runner.gate.as_ref().unwrap().open_ms, 1500);
     assert_eq!(desk.runner.lane.status(), before);
     // Nor does the beat mend what only the hand can say.
@@ -124,17 +129,17 @@ async fn new_settings_change_nothing_that_the_lane_knows() {
     assert_eq!(desk.runner.lane.status().faults, [Part::GateIo]);
 }
 
-#[tokio::test]
-async fn a_withdrawn_device_lets_nobody_in() {
+#[test]
+fn a_withdrawn_device_lets_nobody_in() {
     let mut desk = Desk::new();
     let basics = desk.venue.basics();
     let reply = desk.venue.reply(basics, 1);
-    desk.told(reply).await;
+    desk.told(reply);
     assert_eq!(desk.shows(), ScreenKind::Idle);
     let key = gate_core::keys::PublicKey::from(&desk.venue.device_key);
     let body = StatementBody::Device(DeviceKey { device: DEVICE, gate: GATE, key, revoked: true });
     let word = desk.venue.statement(9, body);
-    assert!(desk.storage.background(move |replica| replica.hear_withdrawal(&word)).await.unwrap().unwrap());
+    assert!(desk.writer.borrow_mut().hear_withdrawal(&word).unwrap());
     desk.runner.replica_changed();
     assert_eq!(desk.shows(), ScreenKind::Fault);
     assert!(desk.facts.borrow().not_deciding.as_ref().unwrap().contains("withdrawn"));
@@ -142,20 +147,20 @@ async fn a_withdrawn_device_lets_nobody_in() {
     assert_eq!(desk.shows(), ScreenKind::Fire, "fire is nobody's to refuse");
 }
 
-#[tokio::test]
-async fn what_cannot_be_read_is_tried_again_and_blames_no_part() {
+#[test]
+fn what_cannot_be_read_is_tried_again_and_blames_no_part() {
     let mut desk = Desk::new();
     let basics = desk.venue.basics();
     let reply = desk.venue.reply(basics, 1);
-    desk.told(reply).await;
-    let before = desk.events().await;
+    desk.told(reply);
+    let before = desk.events();
     desk.runner.cannot_read("bad sectors", Some("GP1:X".to_owned()));
     desk.runner.beat();
     desk.runner.replica_changed();
     assert_eq!(desk.shows(), ScreenKind::Fault, "nothing but a read that is due ends it");
-    assert_eq!(desk.events().await, before);
+    assert_eq!(desk.events(), before);
     desk.runner.unreadable = Some(Unreadable { retry: Retry::after(0), text: Some("GP1:X".to_owned()) });
     desk.runner.beat();
     assert_eq!(desk.shows(), ScreenKind::Idle);
-    assert_eq!(desk.events().await, before, "reading well again is no event either");
+    assert_eq!(desk.events(), before, "reading well again is no event either");
 }

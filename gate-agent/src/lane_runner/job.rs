@@ -1,0 +1,92 @@
+//! What the lane wants written, as values: carried out by the storage thread at a gate, inline in a simulation.
+
+use gate_core::event::{EventBody, Part};
+use gate_core::ids::{EventId, LaneId};
+use gate_core::lane::Ticket;
+use gate_core::time::Now;
+
+use crate::replica::Replica;
+
+/// A piece of work for the writer of the replica.
+#[derive(Debug)]
+pub enum Job {
+    /// Write down what happened.
+    Record {
+        /// Who waits for it, if anybody does.
+        ticket: Option<Ticket>,
+        /// The lane, once the gate is set up.
+        lane: Option<LaneId>,
+        /// When it happened.
+        now: Now,
+        /// What happened.
+        body: EventBody,
+    },
+    /// After a failed write: write that the disk works again, which is believed only when it is stored.
+    Probe {
+        /// When.
+        now: Now,
+    },
+    /// Raise the persisted time floor.
+    RaiseFloor {
+        /// Unix milliseconds.
+        floor_ms: i64,
+    },
+    /// Look for admissions of an earlier run whose pulse nobody confirmed.
+    Unsettled,
+}
+
+/// What the lane hears from storage.
+#[derive(Debug)]
+pub enum StorageNews {
+    /// A record is stored.
+    Stored(Ticket, EventId),
+    /// A record could not be stored, and why.
+    NotStored(Ticket, String),
+    /// Storage took a probe after a failure: it works again.
+    WorksAgain,
+    /// Storage did not take the probe either.
+    StillFails,
+    /// Admissions of an earlier run whose pulse nobody confirmed.
+    Unsettled(Vec<(EventId, Option<LaneId>)>),
+}
+
+impl Job {
+    /// Does it. The news is for whoever gave the job.
+    pub fn carry_out(self, replica: &mut Replica) -> Option<StorageNews> {
+        match self {
+            Self::Record { ticket, lane, now, body } => match (replica.record(lane, now, body), ticket) {
+                (Ok(sealed), Some(ticket)) => Some(StorageNews::Stored(ticket, sealed.event.id)),
+                (Err(error), Some(ticket)) => Some(StorageNews::NotStored(ticket, error.to_string())),
+                (Ok(_), None) => None,
+                (Err(error), None) => {
+                    tracing::error!(%error, "an event could not be stored");
+                    None
+                }
+            },
+            Self::Probe { now } => {
+                let body =
+                    EventBody::Health { part: Part::Storage, working: true, detail: "written as a test".to_owned() };
+                Some(match replica.record(None, now, body) {
+                    Ok(_) => StorageNews::WorksAgain,
+                    Err(error) => {
+                        tracing::error!(%error, "storage still fails");
+                        StorageNews::StillFails
+                    }
+                })
+            }
+            Self::RaiseFloor { floor_ms } => {
+                if let Err(error) = replica.set_floor_ms(floor_ms) {
+                    tracing::error!(%error, "the time floor could not be stored");
+                }
+                None
+            }
+            Self::Unsettled => match replica.unsettled() {
+                Ok(events) => Some(StorageNews::Unsettled(events)),
+                Err(error) => {
+                    tracing::error!(%error, "unsettled admissions could not be read");
+                    None
+                }
+            },
+        }
+    }
+}
