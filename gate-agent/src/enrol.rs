@@ -16,7 +16,7 @@ use reqwest::header::CONTENT_TYPE;
 use crate::config::Config;
 use crate::daemon;
 use crate::identity::{self, Identity, IdentityError, IdentityFile};
-use crate::sync::transport::{CloudUrl, Limits, answer, client};
+use crate::sync::transport::{CloudUrl, Limits, answer, client, taken_in};
 use crate::sync::{Surroundings, SyncError, ThisMachine};
 
 /// Why a device could not be enrolled.
@@ -130,7 +130,7 @@ pub async fn ask(
     let response = sent.map_err(|e| {
         SyncError::Unreachable(if e.is_timeout() { "no answer in time".to_owned() } else { e.to_string() })
     })?;
-    let bytes = match answer(response).await {
+    let bytes = match answer(taken_in(response).await?) {
         Ok(bytes) => bytes,
         Err(error) if error.code() == Some("enrolment_code") => return Err(EnrolError::Expired),
         Err(error) => return Err(error.into()),

@@ -8,6 +8,7 @@ use gate_core::time::Now;
 use crate::replica::Replica;
 
 /// A piece of work for the writer of the replica.
+#[expect(clippy::large_enum_variant, reason = "one at a time, handed over and carried out")]
 #[derive(Debug)]
 pub enum Job {
     /// Write down what happened.

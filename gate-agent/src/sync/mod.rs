@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 pub use engine::{Ears, Engine, SignedMoment, Step};
 pub use problem::SyncError;
 pub use store::{Store, StoreError};
-pub use transport::{CloudUrl, HttpTransport, Transport};
+pub use transport::{CloudUrl, HttpTransport, Road, RoadAnswer, RoadRequest, SignedTransport, Transport};
 
 use crate::clock;
 

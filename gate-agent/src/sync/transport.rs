@@ -14,7 +14,7 @@ use gate_core::ids::{DeviceId, VenueId};
 use gate_core::sync::request_signature::{Request, SignatureHeaders, Signer9421, sign};
 use gate_core::sync::v1::{CHANGES_PATH, EVENTS_PATH, MEDIA_TYPE, Pull, PullReply, Push, PushReply, TIME_PATH};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
-use reqwest::{Client, Method, Response};
+use reqwest::{Client, Method, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -37,6 +37,8 @@ impl Default for Limits {
 
 /// Most bytes of an answer, unpacked.
 const ANSWER_LIMIT: usize = 16 * 1024 * 1024;
+/// The media type of the cloud's errors (RFC 9457).
+const PROBLEM_TYPE: &str = "application/problem+json";
 /// Most bytes of an error answer.
 const PROBLEM_LIMIT: usize = 16 * 1024;
 
@@ -111,14 +113,79 @@ pub fn client(limits: Limits) -> Result<Client, SyncError> {
         .map_err(|e| SyncError::Unreachable(describe(&e)))
 }
 
-/// The road over HTTP, signed with the device's key.
-pub struct HttpTransport {
+/// A raw request to the cloud.
+#[derive(Clone, Debug)]
+pub struct RoadRequest {
+    /// The method.
+    pub method: Method,
+    /// The path.
+    pub path: &'static str,
+    /// The query, without its question mark; often empty.
+    pub query: String,
+    /// The headers, the signature among them.
+    pub headers: Vec<(&'static str, String)>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// A raw answer, from whomever it came.
+#[derive(Clone, Debug)]
+pub struct RoadAnswer {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body; empty where [`wanted`] says that nobody will look at it.
+    pub body: Vec<u8>,
+}
+
+/// Carries requests there and answers back, and believes nothing.
+pub trait Road: Send + Sync {
+    /// Sends a request and waits for its answer, with a limit on everything.
+    fn send(&self, request: RoadRequest) -> impl Future<Output = Result<RoadAnswer, SyncError>> + Send;
+}
+
+/// The road over HTTP.
+pub struct HttpRoad {
     client: Client,
+    url: CloudUrl,
+}
+
+impl Road for HttpRoad {
+    async fn send(&self, request: RoadRequest) -> Result<RoadAnswer, SyncError> {
+        let mut address = self.url.http(request.path);
+        if !request.query.is_empty() {
+            address = format!("{address}?{}", request.query);
+        }
+        let mut asked = self.client.request(request.method, address).body(request.body);
+        for (name, value) in request.headers {
+            asked = asked.header(name, value);
+        }
+        taken_in(asked.send().await.map_err(|e| SyncError::Unreachable(describe(&e)))?).await
+    }
+}
+
+/// Takes in an answer, as much of it as is worth reading.
+pub(crate) async fn taken_in(response: Response) -> Result<RoadAnswer, SyncError> {
+    let (status, headers) = (response.status(), response.headers().clone());
+    let body = match wanted(status, &headers) {
+        0 => Vec::new(),
+        limit => body(response, limit).await?,
+    };
+    Ok(RoadAnswer { status, headers, body })
+}
+
+/// What sync asks, signed with the device's key, over any road.
+pub struct SignedTransport<R> {
+    road: R,
     url: CloudUrl,
     device: DeviceId,
     key: SigningKey,
     surroundings: Arc<dyn Surroundings>,
 }
+
+/// The transport of a gate.
+pub type HttpTransport = SignedTransport<HttpRoad>;
 
 impl HttpTransport {
     /// Prepares the road from this machine; connects to nothing yet.
@@ -129,11 +196,23 @@ impl HttpTransport {
     /// Prepares the road with a clock, randomness and limits of one's own.
     pub fn with(
         url: CloudUrl,
-        (device, key): (DeviceId, SigningKey),
+        device: (DeviceId, SigningKey),
         surroundings: Arc<dyn Surroundings>,
         limits: Limits,
     ) -> Result<Self, SyncError> {
-        Ok(Self { client: client(limits)?, url, device, key, surroundings })
+        Ok(Self::over(HttpRoad { client: client(limits)?, url: url.clone() }, url, device, surroundings))
+    }
+}
+
+impl<R: Road> SignedTransport<R> {
+    /// Speaks as this device over a road.
+    pub fn over(
+        road: R,
+        url: CloudUrl,
+        (device, key): (DeviceId, SigningKey),
+        surroundings: Arc<dyn Surroundings>,
+    ) -> Self {
+        Self { road, url, device, key, surroundings }
     }
 
     /// What the live channel needs to speak as the same device.
@@ -141,25 +220,26 @@ impl HttpTransport {
         (self.url.clone(), self.device, self.key.clone(), self.surroundings.clone())
     }
 
-    async fn post<A: Serialize, B: Serialize + DeserializeOwned>(&self, path: &str, body: &A) -> Result<B, SyncError> {
+    async fn post<A: Serialize, B: Serialize + DeserializeOwned>(
+        &self,
+        path: &'static str,
+        body: &A,
+    ) -> Result<B, SyncError> {
         let body = canonical::encode(body);
         let mut nonce = hex::encode(&self.surroundings.random()[..16]);
         for attempt in 0..2 {
             let request = Request { method: "POST", authority: self.url.authority(), path, query: "", body: &body };
-            let headers = signed_headers(&request, self.device, nonce.clone(), &self.key, self.surroundings.as_ref());
-            let response = self
-                .client
-                .request(Method::POST, self.url.http(path))
-                .header(CONTENT_TYPE, MEDIA_TYPE)
-                .header("content-digest", headers.content_digest)
-                .header("signature-input", headers.signature_input)
-                .header("signature", headers.signature)
-                .body(body.clone())
-                .send()
-                .await
-                .map_err(|e| SyncError::Unreachable(describe(&e)))?;
-            let offered = response.headers().get("gate-nonce").and_then(|value| value.to_str().ok()).map(str::to_owned);
-            match answer(response).await {
+            let signed = signed_headers(&request, self.device, nonce.clone(), &self.key, self.surroundings.as_ref());
+            let headers = vec![
+                ("content-type", MEDIA_TYPE.to_owned()),
+                ("content-digest", signed.content_digest),
+                ("signature-input", signed.signature_input),
+                ("signature", signed.signature),
+            ];
+            let request = RoadRequest { method: Method::POST, path, query: String::new(), headers, body: body.clone() };
+            let response = self.road.send(request).await?;
+            let offered = response.headers.get("gate-nonce").and_then(|value| value.to_str().ok()).map(str::to_owned);
+            match answer(response) {
                 Ok(bytes) => return canonical::decode(&bytes).map_err(|e| SyncError::Unbelievable(e.to_string())),
                 Err(SyncError::Refused { status: 401, code, .. })
                     if code == "clock_skew" && attempt == 0 && offered.is_some() =>
@@ -174,7 +254,7 @@ impl HttpTransport {
     }
 }
 
-impl Transport for HttpTransport {
+impl<R: Road> Transport for SignedTransport<R> {
     async fn push(&self, push: &Push) -> Result<PushReply, SyncError> {
         self.post(EVENTS_PATH, push).await
     }
@@ -184,9 +264,10 @@ impl Transport for HttpTransport {
     }
 
     async fn time(&self, venue: VenueId, nonce: &[u8]) -> Result<Vec<u8>, SyncError> {
-        let address = format!("{}?nonce={}&venue={venue}", self.url.http(TIME_PATH), hex::encode(nonce));
-        let response = self.client.get(address).send().await.map_err(|e| SyncError::Unreachable(describe(&e)))?;
-        answer(response).await
+        let query = format!("nonce={}&venue={venue}", hex::encode(nonce));
+        let request =
+            RoadRequest { method: Method::GET, path: TIME_PATH, query, headers: Vec::new(), body: Vec::new() };
+        answer(self.road.send(request).await?)
     }
 }
 
@@ -202,20 +283,30 @@ pub(crate) fn signed_headers(
     sign(request, &signer, key)
 }
 
-/// Reads an answer of the cloud: our media type, or its problem document; anything else is a stranger's.
-pub(crate) async fn answer(response: Response) -> Result<Vec<u8>, SyncError> {
-    let status = response.status();
-    let media = media_type(response.headers());
-    if status == reqwest::StatusCode::OK && media == MEDIA_TYPE {
-        return body(response, ANSWER_LIMIT).await;
+/// How much of an answer's body is worth reading, bytes: none of a stranger's.
+fn wanted(status: StatusCode, headers: &HeaderMap) -> usize {
+    let media = media_type(headers);
+    if status == StatusCode::OK && media == MEDIA_TYPE {
+        ANSWER_LIMIT
+    } else if media == PROBLEM_TYPE && !status.is_success() && !status.is_redirection() {
+        PROBLEM_LIMIT
+    } else {
+        0
     }
-    if media != "application/problem+json" || status.is_success() || status.is_redirection() {
-        return Err(SyncError::Stranger(format!("status {}, {media:?}", status.as_u16())));
+}
+
+/// Reads an answer of the cloud: our media type, or its problem document; anything else is a stranger's.
+pub(crate) fn answer(response: RoadAnswer) -> Result<Vec<u8>, SyncError> {
+    let RoadAnswer { status, headers, body } = response;
+    match wanted(status, &headers) {
+        0 => return Err(SyncError::Stranger(format!("status {}, {:?}", status.as_u16(), media_type(&headers)))),
+        limit if body.len() > limit => return Err(SyncError::TooLong(limit)),
+        _ if status == StatusCode::OK => return Ok(body),
+        _ => {}
     }
     let retry_after_s =
-        response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
-    let bytes = body(response, PROBLEM_LIMIT).await?;
-    let problem: Problem = serde_json::from_slice(&bytes).unwrap_or_default();
+        headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
+    let problem: Problem = serde_json::from_slice(&body).unwrap_or_default();
     // `type` ends with the code where there is no field for it.
     let code = problem.code.or_else(|| problem.kind.rsplit(['/', ':']).next().map(str::to_owned)).unwrap_or_default();
     let statement = problem.statement.and_then(|text| hex::decode(text).ok());

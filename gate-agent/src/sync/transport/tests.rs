@@ -167,7 +167,7 @@ async fn a_refusal_carries_the_word_that_withdraws_the_device() {
         (403, r#"{"code":"forbidden","statement":"0aff"}"#, None),
         (401, r#"{"code":"device_revoked","statement":"0aff"}"#, None),
     ] {
-        let error = answer(about(status, text)).await.unwrap_err();
+        let error = answer(taken_in(about(status, text)).await.unwrap()).unwrap_err();
         assert_eq!(error.withdrawal(), expected, "{status} {text}");
     }
 }
