@@ -19,6 +19,7 @@ use uuid::Uuid;
 use crate::config::Config;
 use crate::entropy::Entropy;
 use crate::keys::Master;
+use crate::limits::Limits;
 use crate::live::Hub;
 use crate::problem::{self, ApiError};
 use crate::routes;
@@ -40,12 +41,20 @@ struct Parts {
     config: Config,
     hub: Hub,
     hashing: Semaphore,
+    limits: Limits,
 }
 
 impl App {
     /// Puts the parts together.
     pub fn new(db: Db, master: Master, config: Config) -> Self {
-        Self(Arc::new(Parts { db, master, config, hub: Hub::default(), hashing: Semaphore::new(HASHES) }))
+        Self(Arc::new(Parts {
+            db,
+            master,
+            config,
+            hub: Hub::default(),
+            hashing: Semaphore::new(HASHES),
+            limits: Limits::default(),
+        }))
     }
 
     /// The database.
@@ -66,6 +75,11 @@ impl App {
     /// Who waits for news.
     pub fn hub(&self) -> &Hub {
         &self.0.hub
+    }
+
+    /// How much one caller may ask.
+    pub fn limits(&self) -> &Limits {
+        &self.0.limits
     }
 
     /// Randomness.

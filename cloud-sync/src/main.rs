@@ -10,6 +10,11 @@ use cloud_sync::{Config, ConfigError, OpenError, PublicUrl, RunError};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
+const _: () = assert!(
+    !gate_core::mutant::COMPILED_IN,
+    "deliberate faults are for the test programs: build this one without the feature `mutants`"
+);
+
 /// Something failed that has no code of its own.
 const FAILED: u8 = 1;
 /// The configuration or the data folder can't be used.
@@ -47,6 +52,12 @@ enum Command {
     /// Makes the data folder, the master key and the database, and ends.
     #[command(after_help = "Example:\n  cloud-sync init --data /var/lib/cloud-sync")]
     Init(Data),
+    /// Makes every number anew from the stored events, and says what changed.
+    #[command(after_help = "Stop the service first. Example:\n  cloud-sync rebuild --data /var/lib/cloud-sync")]
+    Rebuild(Data),
+    /// Says that the database was restored from a backup: gates take everything anew and send again what it lost.
+    #[command(after_help = "Stop the service first. Example:\n  cloud-sync restored --data /var/lib/cloud-sync")]
+    Restored(Data),
     /// Prints the OpenAPI document.
     Openapi,
 }
@@ -91,6 +102,8 @@ fn main() -> ExitCode {
         match cli.command {
             Command::Serve(asked) => serve(asked).await,
             Command::Init(asked) => init(asked).await,
+            Command::Rebuild(asked) => rebuild(asked).await,
+            Command::Restored(asked) => restored(asked).await,
             Command::Openapi => match cloud_sync::openapi().to_pretty_json() {
                 Ok(text) => {
                     say(&text);
@@ -168,10 +181,55 @@ async fn init(asked: Data) -> ExitCode {
     }
 }
 
+/// Opens a data folder that is there already.
+async fn existing(asked: &Data) -> Result<cloud_sync::App, ExitCode> {
+    let database = asked.data.join("cloud.db");
+    if !database.exists() {
+        return Err(fail(
+            CONFIG,
+            &format!("{} is not there; name the service's folder with --data", database.display()),
+        ));
+    }
+    let config = Config::new(&asked.data, PublicUrl { secure: false, authority: "127.0.0.1:8443".to_owned() });
+    cloud_sync::open(config).await.map_err(|error| fail(code_of(&error), &error))
+}
+
+async fn rebuild(asked: Data) -> ExitCode {
+    let app = match existing(&asked).await {
+        Ok(app) => app,
+        Err(code) => return code,
+    };
+    match cloud_sync::rebuild(&app).await {
+        Ok(venues) => {
+            for venue in venues {
+                say(&venue);
+            }
+            ExitCode::SUCCESS
+        }
+        Err(error) => fail(FAILED, &error),
+    }
+}
+
+async fn restored(asked: Data) -> ExitCode {
+    let app = match existing(&asked).await {
+        Ok(app) => app,
+        Err(code) => return code,
+    };
+    match cloud_sync::restored(&app).await {
+        Ok(gates) => {
+            say(&format!(
+                "{gates} gates will take everything anew and send again what they keep, each when it next asks."
+            ));
+            ExitCode::SUCCESS
+        }
+        Err(error) => fail(FAILED, &error),
+    }
+}
+
 fn code_of(error: &OpenError) -> u8 {
     match error {
         OpenError::Data { .. } => CONFIG,
-        OpenError::Master(_) | OpenError::Database { .. } => DATABASE,
+        OpenError::Master(_) | OpenError::Database { .. } | OpenError::Rebuild(_) => DATABASE,
     }
 }
 

@@ -29,6 +29,11 @@ pub struct Place {
 }
 
 impl PageAsked {
+    /// The page that these parts of a query name.
+    pub fn new(limit: Option<i64>, after: Option<String>) -> Self {
+        Self { limit, after }
+    }
+
     /// How many items.
     pub fn limit(&self) -> Result<i64, ApiError> {
         let limit = self.limit.unwrap_or(USUAL);
@@ -53,13 +58,14 @@ impl PageAsked {
     }
 }
 
-/// The `Link` header that leads to the next page (RFC 8288), if this one was full. `path` without a query.
+/// The `Link` header that leads to the next page (RFC 8288), if this one was full. `path` may have a query.
 pub fn more(path: &str, limit: i64, count: usize, last: Option<(i64, &str)>) -> HeaderMap {
     let mut headers = HeaderMap::new();
     let full = i64::try_from(count).is_ok_and(|count| count == limit);
     if let Some((at_ms, id)) = last.filter(|_| full) {
         let cursor = hex::encode(format!("{at_ms} {id}"));
-        if let Ok(link) = HeaderValue::from_str(&format!("<{path}?limit={limit}&after={cursor}>; rel=\"next\"")) {
+        let and = if path.contains('?') { '&' } else { '?' };
+        if let Ok(link) = HeaderValue::from_str(&format!("<{path}{and}limit={limit}&after={cursor}>; rel=\"next\"")) {
             headers.insert(LINK, link);
         }
     }

@@ -137,6 +137,11 @@ impl ApiError {
         self
     }
 
+    /// What is told of it.
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// The code, for callers inside.
     pub fn code(&self) -> &'static str {
         self.code

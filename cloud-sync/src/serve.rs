@@ -32,6 +32,11 @@ pub enum OpenError {
     /// The master key can't be used.
     #[error(transparent)]
     Master(#[from] MasterError),
+    /// The numbers could not be made anew from the events.
+    #[error(
+        "the numbers could not be made anew from the events ({0}); start with CLOUD_SYNC_LOG=debug and look at the log"
+    )]
+    Rebuild(String),
     /// The database can't be used.
     #[error("{path}: {why}")]
     Database {
@@ -75,8 +80,39 @@ pub async fn open(config: Config) -> Result<App, OpenError> {
         let master = Master::open(&data, exists, &config.entropy)?;
         (open().await?, master)
     };
-    Ok(App::new(db, master, config))
+    let app = App::new(db, master, config);
+    crate::ingest::rebuild_if_needed(&app).await.map_err(|error| OpenError::Rebuild(error.detail().to_owned()))?;
+    Ok(app)
 }
+
+/// Makes everything that follows from the events anew, in every venue; gives a line for each.
+pub async fn rebuild(app: &App) -> Result<Vec<String>, RebuildError> {
+    let venues = crate::ingest::rebuild_all(app).await.map_err(|error| RebuildError(error.detail().to_owned()))?;
+    let line = |(name, rebuilt): (String, crate::ingest::Rebuilt)| {
+        let zones = rebuilt.zones.iter().map(|(zone, before, after)| format!("{zone} {before} -> {after}"));
+        let zones = zones.collect::<Vec<_>>().join(", ");
+        format!("{name}: {} events applied again; {zones}", rebuilt.events)
+    };
+    Ok(venues.into_iter().map(line).collect())
+}
+
+/// Says that the database was restored from a backup; gives the number of gates that will begin again.
+pub async fn restored(app: &App) -> Result<usize, RebuildError> {
+    let work = async |tx: &mut crate::store::Tx| {
+        let rows = tx.query("SELECT venue_id FROM venues ORDER BY created_ms, venue_id", &[]).await?;
+        let mut gates = 0;
+        for row in rows {
+            gates += crate::replica::restored(tx, row.get(0)?).await?;
+        }
+        Ok::<_, DbError>(gates)
+    };
+    app.db().write(work).await.map_err(|error| RebuildError(error.to_string()))
+}
+
+/// Why a command over the whole database came to nothing. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+#[error("nothing was changed: {0}")]
+pub struct RebuildError(String);
 
 /// A service without a folder, for tests and simulations: its database is in memory, its master key drawn from its
 /// randomness, and nothing in it runs on another thread.

@@ -121,7 +121,16 @@ impl World {
     }
 
     pub async fn new() -> Self {
-        let mut world = Self::empty().await;
+        Self::empty().await.founded().await
+    }
+
+    /// A service that is open already, with a clock that was given to it.
+    pub async fn over(app: App, clock: Arc<AtomicI64>) -> Self {
+        Self { app, clock, venue: String::new(), cookie: String::new() }.founded().await
+    }
+
+    async fn founded(self) -> Self {
+        let mut world = self;
         let reply = world
             .post(
                 "/v1/setup",
@@ -365,6 +374,7 @@ impl TestDevice {
             max_staleness_s: None,
             attention: None,
             open_ms: None,
+            home_gate: None,
         };
         let view = ReplicaView {
             venue: self.enrolled.venue_code.clone(),
@@ -419,7 +429,7 @@ pub fn keyring(changes: &[Change], device: &TestDevice) -> Keyring {
         Change::Statement(bytes) => {
             match Statement::open(bytes, device.enrolled.venue, &device.enrolled.root).unwrap().body {
                 StatementBody::Issuer(key) => Some::<IssuerKey>(key),
-                StatementBody::Device(_) | StatementBody::Duty(_) => None,
+                StatementBody::Device(_) | StatementBody::Duty(_) | StatementBody::Chain(_) => None,
             }
         }
         Change::Venue(_)

@@ -191,3 +191,19 @@ fn what_is_wrong_is_said_with_its_cure() {
     assert_eq!(code, Some(0));
     assert!(said.contains("\"openapi\": \"3.1"), "{}", &said[..200]);
 }
+
+#[test]
+fn numbers_are_made_anew_and_a_restored_backup_is_announced_on_an_operators_word() {
+    let folder = Folder::new("rebuild");
+    let data = folder.0.join("data").to_str().unwrap().to_owned();
+    for verb in ["rebuild", "restored"] {
+        let (code, said) = ends(&[verb, "--data", &data]);
+        assert_eq!(code, Some(3), "{verb} makes no folder: {said}");
+        assert!(said.contains("--data"), "{said}");
+    }
+    assert_eq!(ends(&["init", "--data", &data]).0, Some(0));
+    assert_eq!(ends(&["rebuild", "--data", &data]).0, Some(0));
+    let (code, said) = ends(&["restored", "--data", &data]);
+    assert_eq!(code, Some(0));
+    assert!(said.contains("0 gates"), "{said}");
+}

@@ -6,19 +6,25 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use gate_core::ids::BootId;
+use gate_core::lane::StaffRequest;
 use gate_core::sync::session::Link;
+use gate_core::time::TimeKeeper;
 use hardware::gate_io::GateIo;
 use hardware::reader::{Reader, ReaderConfig};
 use tokio::sync::{mpsc, watch};
 
 use crate::clock::{self, Clock};
+use crate::closing::Closing;
 use crate::config::Config;
 use crate::health;
+use crate::identity::IdentityFile;
 use crate::lane_runner::{self, Parts};
-use crate::replica::{Replica, Start};
+use crate::replica::{Replica, ReplicaReader, Round, Start, open_or_salvage};
 use crate::screen::{self, Facts};
 use crate::storage::Storage;
 use crate::sync::engine;
+use crate::sync::maintenance::Switch;
 use crate::sync::transport::{CloudUrl, HttpTransport};
 
 /// Name and version, as events and the cloud know it.
@@ -36,14 +42,29 @@ const STOP_LIMIT: std::time::Duration = std::time::Duration::from_millis(2500);
 
 /// Opens the replica for writing, with what a start needs to know.
 pub fn open_replica(config: &Config) -> anyhow::Result<Replica> {
+    let clock = Clock::new(&config.ntp_marker);
+    open_in_time(config, &clock, &mut time_keeper(&config.database(), clock::boot_id()))
+}
+
+/// Time as it goes on from what the database says has passed; from the software's release where there is none to read.
+pub fn time_keeper(database: &Path, boot: BootId) -> TimeKeeper {
+    let known = ReplicaReader::open(database).and_then(|reader| Ok((reader.floor_ms()?, reader.newest_at()?)));
+    match known {
+        Ok((floor_ms, newest)) => TimeKeeper::resume(boot, floor_ms.max(BUILD_FLOOR_MS), newest),
+        // A new or a damaged database: opening it for writing says what is wrong.
+        Err(_) => TimeKeeper::new(boot, BUILD_FLOOR_MS),
+    }
+}
+
+fn open_in_time(config: &Config, clock: &Clock, time: &mut TimeKeeper) -> anyhow::Result<Replica> {
     std::fs::create_dir_all(&config.data_dir).with_context(|| {
         format!("can't create {}: check that its disk is mounted and writable", config.data_dir.display())
     })?;
-    let clock = Clock::new(&config.ntp_marker);
-    let mut time = gate_core::time::TimeKeeper::new(clock::boot_id(), BUILD_FLOOR_MS);
     let (now, _) = time.now(clock.read());
     let start = Start { epoch: random_u64()? >> 1, now, software: SOFTWARE.to_owned() };
-    Ok(Replica::open(&config.database(), start)?)
+    // Only where the database turns out damaged does it matter whether this file can be read.
+    let enrolment = IdentityFile::load(&crate::identity::identity_path(&config.data_dir)).ok().flatten();
+    Ok(open_or_salvage(&config.database(), start, enrolment.as_ref())?.0)
 }
 
 /// 64 bits from the operating system.
@@ -97,16 +118,18 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> anyhow::Result<
     tracing::info!(address = %listener.local_addr()?, "the touchscreen page is served");
 
     // What the gate remembers.
-    let mut replica = open_replica(&config)?;
+    let mut time = time_keeper(&config.database(), clock::boot_id());
+    let mut replica = open_in_time(&config, &clock, &mut time)?;
+    replica.set_limits(config.limits())?;
     let Some(identity) = replica.identity().cloned() else { bail!(NOT_ENROLLED) };
-    let floor_ms = replica.floor_ms()?.max(BUILD_FLOOR_MS);
     let reader_connection = replica.reader()?;
     let (storage, storage_thread) = Storage::start(replica)?;
 
     // What people see.
     let (facts, facts_seen) = watch::channel(Facts::default());
     let (staff, staff_heard) = mpsc::channel(8);
-    let screen = tokio::spawn(screen::serve(listener, facts_seen, staff, stop.clone()));
+    let closing = Closing::at(&config.data_dir);
+    let screen = tokio::spawn(screen::serve(listener, facts_seen, staff.clone(), closing.clone(), stop.clone()));
 
     // The cloud, when there is one to hear.
     let (signed, signed_heard) = mpsc::channel(4);
@@ -128,8 +151,12 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> anyhow::Result<
                 });
             }),
         },
+        engine::Settings { limit_kbit_s: config.limit_kbit_s, switch: Some(Switch::at(&config.data_dir)) },
         stop.clone(),
     ));
+
+    // What a decision may look up stays in memory.
+    let memory = tokio::spawn(keep_in_memory(Round::open(&config.database())?, stop.clone()));
 
     // The lane, on a thread that nothing else can hold up.
     let lane_storage = storage.clone();
@@ -150,34 +177,40 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> anyhow::Result<
                 replica: reader_connection,
                 clock: lane_clock,
                 inputs: config.lane,
-                floor_ms,
+                time,
                 signed_time: signed_heard,
                 changed: changed_seen,
                 staff: staff_heard,
                 facts,
             };
-            lane_runner::run(parts, lane_stop).await;
-        });
-        Ok(())
+            lane_runner::run(parts, lane_stop).await
+        })
     })?;
     health::ready();
 
     // Until told to stop; a part that ends by itself takes the process with it, and systemd starts it again.
     let mut stopping = stop.clone();
     let mut slow = tokio::time::interval(std::time::Duration::from_secs(1));
+    let mut is_closed = false;
     let ended = loop {
         tokio::select! {
+            // Parts that end because they were told to are no news.
+            biased;
             _ = stopping.wait_for(|stop| *stop) => break Ok(()),
             _ = slow.tick() => {
                 clock.look_for_ntp();
+                let closed = closing.is_closed();
+                if closed != is_closed && staff.try_send(StaffRequest::Close { closed, staff: None }).is_ok() {
+                    is_closed = closed;
+                }
                 if lane_thread.is_finished() {
                     break Err(anyhow::anyhow!("the decision loop ended by itself"));
                 }
                 if storage_thread.is_finished() {
                     break Err(anyhow::anyhow!("the storage thread ended by itself: nothing can be recorded"));
                 }
-                if screen.is_finished() || sync.is_finished() {
-                    break Err(anyhow::anyhow!("the screen or sync ended by itself"));
+                if screen.is_finished() || sync.is_finished() || memory.is_finished() {
+                    break Err(anyhow::anyhow!("the screen, sync or memory's round ended by itself"));
                 }
             }
         }
@@ -196,4 +229,24 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> anyhow::Result<
         Err(_) => tracing::warn!("not everything stopped in time"),
     }
     ended
+}
+
+/// Goes through the replica a little at a time, until told to stop. A disk that fails is the lane's to tell of.
+async fn keep_in_memory(mut round: Round, mut stop: watch::Receiver<bool>) {
+    let mut pace = tokio::time::interval(std::time::Duration::from_secs(1));
+    pace.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return,
+            _ = pace.tick() => {}
+        }
+        let step = tokio::task::spawn_blocking(move || {
+            if let Err(error) = round.step() {
+                tracing::debug!(%error, "the replica could not be gone through");
+            }
+            round
+        });
+        let Ok(stepped) = step.await else { return };
+        round = stepped;
+    }
 }

@@ -6,7 +6,7 @@ use std::fmt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use gate_core::time::{TimeKeeper, Trust};
+use gate_core::time::Trust;
 use serde::Serialize;
 
 use crate::clock::{self, Clock};
@@ -192,20 +192,33 @@ fn database(config: &Config) -> Vec<Check> {
     let mut reader = match ReplicaReader::open(&path) {
         Ok(reader) => reader,
         Err(error) => {
-            checks.push(bad("database", State::Fail, error.to_string(), "stop the agent and run `gate-agent salvage`"));
+            checks.push(bad(
+                "database",
+                State::Fail,
+                error.to_string(),
+                "restart the agent, which heals it, or stop it and run `gate-agent salvage`",
+            ));
             return checks;
         }
     };
     checks.push(match reader.quick_check() {
         Ok(()) => pass("database", "quick_check finds no damage"),
-        Err(error) => bad("database", State::Fail, error.to_string(), "stop the agent and run `gate-agent salvage`"),
+        Err(error) => bad(
+            "database",
+            State::Fail,
+            error.to_string(),
+            "restart the agent, which heals it, or stop it and run `gate-agent salvage`",
+        ),
     });
-    let mut time = TimeKeeper::new(clock::boot_id(), daemon::BUILD_FLOOR_MS);
+    let mut time = daemon::time_keeper(&path, clock::boot_id());
     let (now, _) = time.now(Clock::new(&config.ntp_marker).read());
     match reader.status(now) {
-        Err(error) => {
-            checks.push(bad("replica", State::Fail, error.to_string(), "stop the agent and run `gate-agent salvage`"))
-        }
+        Err(error) => checks.push(bad(
+            "replica",
+            State::Fail,
+            error.to_string(),
+            "restart the agent, which heals it, or stop it and run `gate-agent salvage`",
+        )),
         Ok(status) => {
             checks.push(match (&status.gate, status.age_ms) {
                 (None, _) => bad(
@@ -267,8 +280,7 @@ fn disk(config: &Config) -> Check {
 }
 
 fn clock_trust(config: &Config) -> Check {
-    let floor = ReplicaReader::open(&config.database()).ok().and_then(|reader| reader.floor_ms().ok()).unwrap_or(0);
-    let mut time = TimeKeeper::new(clock::boot_id(), floor.max(daemon::BUILD_FLOOR_MS));
+    let mut time = daemon::time_keeper(&config.database(), clock::boot_id());
     match time.now(Clock::new(&config.ntp_marker).read()).0.trust {
         Trust::Signed | Trust::Ntp => pass("clock", "disciplined by NTP"),
         Trust::Continued => bad(
@@ -384,7 +396,12 @@ fn journal(config: &Config) -> Check {
             report.to_string(),
             "do not delete anything; tell whoever runs the cloud service",
         ),
-        Err(error) => bad("journal", State::Fail, format!("{error:#}"), "stop the agent and run `gate-agent salvage`"),
+        Err(error) => bad(
+            "journal",
+            State::Fail,
+            format!("{error:#}"),
+            "restart the agent, which heals it, or stop it and run `gate-agent salvage`",
+        ),
     }
 }
 

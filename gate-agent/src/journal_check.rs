@@ -1,4 +1,7 @@
 //! `gate-agent journal verify`: is the journal on this card the one that was written, and the one the cloud signed for?
+//!
+//! Edits, gaps and a missing tail show in the chain and in the receipts that are stored here. That the whole card was set
+//! back, receipts and all, or copied, shows once the cloud answered: it signs for events that this journal does not hold.
 
 use std::fmt;
 use std::path::Path;
@@ -57,6 +60,19 @@ pub fn check(reader: &ReplicaReader) -> Result<JournalReport, ReplicaError> {
         head = Some(Head { event: event.id, hash: gate_core::event::hash(bytes) });
         Ok(())
     })?;
-    let problem = walked.and_then(|()| verifier.finish().map(|_| ())).err().map(|problem| problem.to_string());
+    let broken = walked.and_then(|()| verifier.finish().map(|_| ())).err().map(|problem| problem.to_string());
+    let problem = broken.or(reader.strangers()?.first().map(|(event, rewritten)| {
+        if *rewritten {
+            format!(
+                "the cloud signed for another event {event} than this journal holds: two histories of this device are in use, \
+                 from copies of one card"
+            )
+        } else {
+            format!(
+                "the cloud signed for event {event} of this device, which this journal does not hold: this card was set back \
+                 to an older copy, or a second card writes as this device"
+            )
+        }
+    }));
     Ok(JournalReport { ok: problem.is_none(), events, head, begins_after, acknowledged, problem })
 }

@@ -6,13 +6,14 @@
 mod job;
 mod judge;
 mod runner;
-mod standing;
+pub(crate) mod standing;
 mod wiring;
 
 use std::time::Duration;
 
 use gate_core::lane::{LaneEvent, StaffRequest};
-use gate_core::time::ClockReading;
+use gate_core::mutant::{self, Mutant};
+use gate_core::time::{ClockReading, TimeKeeper};
 use hardware::gate_io::{GateIo, IoCommands, IoDown, Pattern};
 use hardware::reader::Reader;
 use tokio::sync::{mpsc, watch};
@@ -45,8 +46,8 @@ pub struct Parts {
     pub clock: Clock,
     /// What is wired.
     pub inputs: LaneInputs,
-    /// The persisted time floor, Unix milliseconds.
-    pub floor_ms: i64,
+    /// Time as it goes on from what the journal says has passed.
+    pub time: TimeKeeper,
     /// Signed time from the cloud.
     pub signed_time: mpsc::Receiver<SignedMoment>,
     /// Told when sync applied changes.
@@ -55,6 +56,11 @@ pub struct Parts {
     pub staff: mpsc::Receiver<StaffRequest>,
     /// What the screens show.
     pub facts: watch::Sender<Facts>,
+}
+
+/// Whether gate-io hears the heartbeat although the loop stands still: never, but as a deliberate fault.
+pub fn beats_by_itself() -> bool {
+    mutant::active(Mutant::WatchdogFedByTimer)
 }
 
 /// This machine.
@@ -97,23 +103,25 @@ impl Ports for Machine {
     }
 }
 
-/// Runs the lane until told to stop.
-pub async fn run(parts: Parts, mut stop: watch::Receiver<bool>) {
+/// Runs the lane until told to stop. An error means that the program must end, so that the next start mends what broke.
+pub async fn run(parts: Parts, mut stop: watch::Receiver<bool>) -> anyhow::Result<()> {
     let Parts { mut reader, mut gate_io, mut signed_time, mut changed, mut staff, .. } = parts;
     let (news, mut heard) = mpsc::unbounded_channel();
-    let known = Known {
-        replica: parts.replica,
-        inputs: parts.inputs,
-        boot: crate::clock::boot_id(),
-        floor_ms: parts.floor_ms,
-        facts: parts.facts,
-    };
+    let known = Known { replica: parts.replica, inputs: parts.inputs, time: parts.time, facts: parts.facts };
     let machine = Machine { clock: parts.clock.clone(), hand: gate_io.commands(), storage: parts.storage, news };
+    if beats_by_itself() {
+        let hand = gate_io.commands();
+        std::thread::spawn(move || {
+            while hand.heartbeat(false).is_ok() || !hand.is_up() {
+                std::thread::sleep(HEARTBEAT);
+            }
+        });
+    }
     let mut runner = Runner::new(known, machine);
     runner.begin();
     let mut beat = tokio::time::interval(HEARTBEAT);
     beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-    loop {
+    let ended = loop {
         let now_us = crate::clock::mono_us();
         let wake = runner
             .next_wake_us()
@@ -121,9 +129,16 @@ pub async fn run(parts: Parts, mut stop: watch::Receiver<bool>) {
         tokio::select! {
             // The hand first: fire and pulse results are never behind a queue of frames.
             biased;
-            _ = stop.changed() => break,
+            _ = stop.changed() => break Ok(()),
             event = gate_io.next() => runner.hand(event),
-            Some(news) = heard.recv() => runner.storage(news),
+            Some(news) = heard.recv() => match news {
+                StorageNews::Damaged(why) => break Err(anyhow::anyhow!("{why}")),
+                news @ (StorageNews::Stored(..)
+                | StorageNews::NotStored(..)
+                | StorageNews::WorksAgain
+                | StorageNews::StillFails
+                | StorageNews::Unsettled(_)) => runner.storage(news),
+            },
             _ = beat.tick() => runner.beat(),
             Some(request) = staff.recv() => runner.feed(LaneEvent::Staff(request)),
             Some(signed) = signed_time.recv() => runner.signed(signed),
@@ -131,9 +146,10 @@ pub async fn run(parts: Parts, mut stop: watch::Receiver<bool>) {
             event = reader.next() => runner.eye(event),
             () = tokio::time::sleep(wake) => runner.feed(LaneEvent::Woke),
         }
-    }
+    };
     // Whoever stops the program wants the lane at rest, not half open.
     if gate_io.safe().is_err() {
         tracing::info!("gate-io is not there; it is safe without us");
     }
+    ended
 }

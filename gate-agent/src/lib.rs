@@ -3,6 +3,7 @@
 //! `daemon` is the parts list. Deciding itself is in `gate-core`; seeing and acting are in `hardware`.
 
 pub mod clock;
+pub mod closing;
 pub mod config;
 pub mod daemon;
 pub mod doctor;
@@ -11,6 +12,7 @@ pub mod health;
 pub mod identity;
 pub mod journal_check;
 pub mod lane_runner;
+pub mod replay;
 pub mod replica;
 pub mod screen;
 pub mod storage;

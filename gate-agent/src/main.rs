@@ -1,19 +1,29 @@
 //! `gate-agent`: run a gate, or ask it something.
 //!
 //! Exit codes: 0 fine; 1 a check or action failed; 2 wrong usage; 3 fine with warnings; 69 the agent does not answer;
-//! 74 a file can't be read or written; 78 the configuration has mistakes (sysexits numbers).
+//! 74 a file can't be read or written; 78 the configuration has mistakes (sysexits numbers). `replay` besides: 1 the decision
+//! differs; 65 the event is no decision; 66 there is no such event.
 
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
 use clap::{Parser, Subcommand};
+use gate_agent::closing::Closing;
 use gate_agent::config::{self, Config, ConfigError};
-use gate_agent::replica::salvage;
-use gate_agent::{daemon, doctor, enrol, identity, journal_check};
+use gate_agent::replay::ReplayError;
+use gate_agent::replica::{salvage, wish_resync};
+use gate_agent::sync::maintenance;
+use gate_agent::{daemon, doctor, enrol, identity, journal_check, replay};
 use serde_json::json;
 use tokio::sync::watch;
+
+const _: () = assert!(
+    !gate_core::mutant::COMPILED_IN,
+    "deliberate faults are for the test programs: build this one without the feature `mutants`"
+);
 
 /// The brain of a gate: reads passes, decides, opens, records, and syncs when there is a network.
 #[derive(Parser)]
@@ -63,6 +73,48 @@ enum Command {
     /// Begin a new database from a damaged one: the file is kept aside, every event whose chain holds is saved and delivered.
     #[command(after_help = "Example:\n  systemctl stop gate-agent && gate-agent salvage")]
     Salvage,
+    /// Make a recorded decision again and explain it in English and Romanian. Exit code 0: the same, 1: it differs, 65: the event
+    /// is no decision, 66: there is no such event.
+    #[command(
+        after_help = "Examples:\n  gate-agent replay 0190…/00a1…/17\n  gate-agent replay --file event.txt --json"
+    )]
+    Replay {
+        /// The event, as the dashboard and the log name it. Not needed with --file.
+        #[arg(required_unless_present = "file")]
+        event: Option<String>,
+        /// Take the event from this file instead of the journal: one per line, hexadecimal.
+        #[arg(long)]
+        file: Option<PathBuf>,
+    },
+    /// Fetch settings and passes anew. The gate goes on deciding from what it has until the new copy is complete.
+    #[command(after_help = "Example:\n  gate-agent resync")]
+    Resync,
+    /// Keep away from the cloud for a while, for whoever works on the network. Deciding goes on; it ends by itself.
+    #[command(after_help = "Example:\n  gate-agent offline --for 30m")]
+    Offline {
+        /// How long: 90s, 30m or 2h; 1 minute to 24 hours.
+        #[arg(long = "for", value_parser = span)]
+        span: Duration,
+    },
+    /// Close this gate's lane, or open it again. A closed lane stays closed over a restart; fire and the free way out still open.
+    #[command(subcommand)]
+    Lane(LaneCommand),
+    /// End `offline` before its time.
+    #[command(after_help = "Example:\n  gate-agent online")]
+    Online,
+}
+
+/// Reads a length of time.
+fn span(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is no length of time: write for example 30m, 90s or 2h");
+    let (number, seconds) = match text.char_indices().next_back() {
+        Some((at, 's')) => (&text[..at], 1),
+        Some((at, 'm')) => (&text[..at], 60),
+        Some((at, 'h')) => (&text[..at], 3600),
+        Some(_) | None => return Err(wrong()),
+    };
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(wrong)
 }
 
 #[derive(Subcommand)]
@@ -79,6 +131,16 @@ enum ConfigCommand {
 }
 
 #[derive(Subcommand)]
+enum LaneCommand {
+    /// Nobody is let in until it is opened again.
+    #[command(after_help = "Example:\n  gate-agent lane close")]
+    Close,
+    /// Take passes again.
+    #[command(after_help = "Example:\n  gate-agent lane open")]
+    Open,
+}
+
+#[derive(Subcommand)]
 enum JournalCommand {
     /// Check the chain of events from its start to its head, and name the first event that is wrong.
     #[command(after_help = "Example:\n  gate-agent journal verify --json")]
@@ -89,6 +151,8 @@ enum JournalCommand {
 mod code {
     pub const FAILED: u8 = 1;
     pub const WARNINGS: u8 = 3;
+    pub const NO_DECISION: u8 = 65;
+    pub const NOT_FOUND: u8 = 66;
     pub const UNAVAILABLE: u8 = 69;
     pub const IO: u8 = 74;
     pub const CONFIG: u8 = 78;
@@ -108,6 +172,13 @@ fn main() -> ExitCode {
             fail(arguments.json, &text);
             let exit = if error.downcast_ref::<ConfigError>().is_some() {
                 code::CONFIG
+            } else if let Some(error) = error.downcast_ref::<ReplayError>() {
+                match error {
+                    ReplayError::NotFound(_) => code::NOT_FOUND,
+                    ReplayError::NotADecision(_) => code::NO_DECISION,
+                    ReplayError::File { .. } => code::IO,
+                    ReplayError::NotAnId(_) | ReplayError::Replica(_) => code::FAILED,
+                }
             } else if error.downcast_ref::<std::io::Error>().is_some() {
                 code::IO
             } else {
@@ -203,6 +274,49 @@ fn carry_out(arguments: &Arguments) -> anyhow::Result<u8> {
             say(arguments.json, &value, &text);
             Ok(if saved.rejected + saved.missing > 0 { code::WARNINGS } else { 0 })
         }
+        Command::Replay { event, file } => {
+            let id = event.as_deref().map(replay::read_id).transpose()?;
+            let report = match (file, id) {
+                (Some(file), id) => replay::from_file(file, id)?,
+                (None, Some(id)) => replay::from_journal(&load()?.database(), id)?,
+                // clap asks for one of the two.
+                (None, None) => return Ok(code::NOT_FOUND),
+            };
+            say(arguments.json, &serde_json::to_value(&report)?, &report.to_string());
+            Ok(if report.same { 0 } else { code::FAILED })
+        }
+        Command::Resync => {
+            wish_resync(&load()?.database())?;
+            let text = "Settings and passes are fetched anew as soon as the cloud is heard. Until the new copy is complete the \
+                        gate decides from the one it has.";
+            say(arguments.json, &json!({"ok": true}), text);
+            Ok(0)
+        }
+        Command::Offline { span } => {
+            maintenance::offline(&load()?.data_dir, *span)?;
+            let text = format!(
+                "No exchange with the cloud for {} minutes. End it with `gate-agent online`.",
+                span.as_secs() / 60
+            );
+            say(arguments.json, &json!({"ok": true, "offline_s": span.as_secs()}), &text);
+            Ok(0)
+        }
+        Command::Lane(wish) => {
+            let (close, text) = match wish {
+                LaneCommand::Close => {
+                    (true, "The lane is closed within a second and stays so until `gate-agent lane open`.")
+                }
+                LaneCommand::Open => (false, "The lane is open within a second."),
+            };
+            Closing::at(&load()?.data_dir).set(close)?;
+            say(arguments.json, &json!({"ok": true, "closed": close}), text);
+            Ok(0)
+        }
+        Command::Online => {
+            maintenance::online(&load()?.data_dir)?;
+            say(arguments.json, &json!({"ok": true}), "The gate exchanges with the cloud again.");
+            Ok(0)
+        }
         Command::Journal(JournalCommand::Verify) => {
             let report = journal_check::verify(&load()?.database())?;
             say(arguments.json, &serde_json::to_value(&report)?, &report.to_string());
@@ -294,6 +408,23 @@ mod tests {
             (anyhow::Error::from(io()).context("camera: no such device"), "camera: no such device"),
         ] {
             assert_eq!(in_words(&error), says);
+        }
+    }
+
+    #[test]
+    fn lengths_of_time_are_read_as_people_write_them() {
+        for (text, seconds) in [
+            ("90s", Some(90)),
+            ("30m", Some(1800)),
+            ("2h", Some(7200)),
+            ("30", None),
+            ("m", None),
+            ("", None),
+            ("-1h", None),
+            ("99999999999999999999h", None),
+            ("18446744073709551615h", None),
+        ] {
+            assert_eq!(span(text).ok().map(|span| span.as_secs()), seconds, "{text}");
         }
     }
 

@@ -55,8 +55,9 @@ impl Storage {
 
     /// Queues what a lane waits for.
     pub fn urgent(&self, work: impl FnOnce(&mut Replica) + Send + 'static) {
-        let mut waiting = self.queue.lock();
-        waiting.urgent.push_back(Box::new(work));
+        let work = Box::new(work);
+        self.queue.lock().urgent.push_back(work);
+        // The lock is free again: the thread that wakes must not run into it.
         self.queue.changed.notify_one();
     }
 

@@ -5,19 +5,33 @@
 //! used, capacity right, lane ready. Validity comes strictly before "already used": the other order once admitted a
 //! revoked ticket as a harmless duplicate elsewhere.
 
+mod allowance;
+mod explain;
+mod exposure;
+mod replay;
+
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Direction, EventId, PassId, ZoneId};
-use crate::pass::{Claims, Defect, Finding, PassFlags, ScannedPass};
-use crate::product::{Product, ProductKind, Rule, SUBSCRIPTION_STALENESS_S, SecondScan};
+use crate::mutant::{self, Mutant};
+use crate::pass::{Claims, Defect, Finding, MalformedWhy, PassFlags, ScannedPass};
+use crate::product::{OfflineScope, Product, ProductKind, Rule, SUBSCRIPTION_STALENESS_S, SecondScan};
 use crate::reason::Reason;
 use crate::time::{LocalMoment, Now, ServiceDay, Trust};
 use crate::view::{Egress, LaneContext, LastUse, PassStanding, Readiness, ReplicaView};
 
+pub use allowance::Allowance;
+pub use explain::{Check, Outcome, Step, circumstances, explain};
+pub use exposure::{Exposure, exposure};
+pub use replay::{Recorded, Replayed, replay};
+
 /// Increased whenever the same input could give another verdict.
 ///
 /// 2: an exit frees places only for somebody who can really have been inside (`places_freed`).
-pub const RULES_VERSION: u16 = 2;
+/// 3: a product that is good at its home gate only is refused at every other gate (`opens_here`); where staff stand by,
+///    they are asked about a pass that seems to begin later while the date is not known (`check_window`). A text that is
+///    longer than any pass has a reason of its own.
+pub const RULES_VERSION: u16 = 3;
 
 /// An authorised pass whose opening is unknown may be presented again for this long, milliseconds.
 pub const REPRESENT_WINDOW_MS: i64 = 10 * 60 * 1000;
@@ -120,9 +134,34 @@ pub struct Refusal {
 
 /// Decides about one presentation.
 pub fn decide(pass: &ScannedPass, view: &ReplicaView, lane: &LaneContext, now: Now) -> Verdict {
+    decide_before(&mut (), pass, view, lane, now)
+}
+
+/// Whoever wants to know what `decide` looks at, in its order.
+trait Witness {
+    /// The next check; all before it passed.
+    fn looks_at(&mut self, check: Check);
+    /// The present check is one that staff decide.
+    fn asks(&mut self);
+}
+
+/// At the gate nobody asks.
+impl Witness for () {
+    fn looks_at(&mut self, _check: Check) {}
+
+    fn asks(&mut self) {}
+}
+
+fn decide_before(
+    witness: &mut impl Witness,
+    pass: &ScannedPass,
+    view: &ReplicaView,
+    lane: &LaneContext,
+    now: Now,
+) -> Verdict {
     match lane.direction {
-        Direction::In => decide_entry(pass, view, lane, now),
-        Direction::Out => decide_exit(pass, view, lane, now),
+        Direction::In => decide_entry(witness, pass, view, lane, now),
+        Direction::Out => decide_exit(witness, pass, view, lane, now),
     }
 }
 
@@ -130,7 +169,8 @@ fn reason_of(defect: Defect) -> Reason {
     match defect {
         Defect::NotAPass => Reason::NotAPass,
         Defect::Unsupported => Reason::Unsupported,
-        Defect::Malformed(_) => Reason::Malformed,
+        Defect::Malformed(MalformedWhy::TooLong) => Reason::TooLong,
+        Defect::Malformed(MalformedWhy::Base45 | MalformedWhy::Envelope | MalformedWhy::Claims) => Reason::Malformed,
         Defect::UnknownKey(_) => Reason::UnknownKey,
         Defect::IssuerRevoked(_) => Reason::IssuerRevoked,
         Defect::BadSignature(_) | Defect::KeyMisused(_) => Reason::BadSignature,
@@ -163,7 +203,13 @@ impl Refuser<'_> {
     }
 }
 
-fn decide_exit(pass: &ScannedPass, view: &ReplicaView, lane: &LaneContext, now: Now) -> Verdict {
+fn decide_exit(
+    witness: &mut impl Witness,
+    pass: &ScannedPass,
+    view: &ReplicaView,
+    lane: &LaneContext,
+    now: Now,
+) -> Verdict {
     let claims = match &pass.finding {
         Finding::Genuine { claims, .. } => Some(claims),
         Finding::Defective(_) => None,
@@ -187,12 +233,21 @@ fn decide_exit(pass: &ScannedPass, view: &ReplicaView, lane: &LaneContext, now: 
     };
     match (lane.egress, &pass.finding) {
         // Fire practice: nobody is kept inside by a code, a clock or a fault.
-        (Egress::Free, _) => leave(claims),
-        (Egress::Scan, Finding::Defective(defect)) => refuser.refuse(reason_of(*defect)),
+        (Egress::Free, _) => {
+            witness.looks_at(Check::FreeExit);
+            leave(claims)
+        }
+        (Egress::Scan, Finding::Defective(defect)) => {
+            witness.looks_at(Check::of(*defect));
+            refuser.refuse(reason_of(*defect))
+        }
         (Egress::Scan, Finding::Genuine { claims, .. }) => {
+            witness.looks_at(Check::Content);
+            witness.looks_at(Check::Venue);
             if claims.venue != view.venue {
                 return refuser.refuse(Reason::WrongVenue);
             }
+            witness.looks_at(Check::Lane);
             match lane.readiness {
                 Readiness::Ready => leave(Some(claims)),
                 Readiness::NoVehicle => refuser.refuse(Reason::NoVehicle),
@@ -227,15 +282,23 @@ fn places_freed(claims: Option<&Claims>, view: &ReplicaView) -> Vec<ZoneId> {
     if leaves { view.spaces.iter().map(|space| space.zone).collect() } else { vec![] }
 }
 
-fn decide_entry(pass: &ScannedPass, view: &ReplicaView, lane: &LaneContext, now: Now) -> Verdict {
+fn decide_entry(
+    witness: &mut impl Witness,
+    pass: &ScannedPass,
+    view: &ReplicaView,
+    lane: &LaneContext,
+    now: Now,
+) -> Verdict {
     let claims = match &pass.finding {
         Finding::Defective(defect) => {
+            witness.looks_at(Check::of(*defect));
             return Refuser { claims: None, view }.refuse(reason_of(*defect));
         }
         Finding::Genuine { claims, .. } => claims,
     };
     let refuser = Refuser { claims: Some(claims), view };
-    match judge_entry(claims, view, lane, now) {
+    witness.looks_at(Check::Content);
+    match judge_entry(witness, claims, view, lane, now) {
         Err(reason) => refuser.refuse(reason),
         Ok(Judged { admission, questions }) => match questions.split_first() {
             None => Verdict::Admit(admission),
@@ -257,32 +320,52 @@ struct Judged {
 }
 
 /// What staff would be asked. Where there are none, the first question is the answer.
-struct Questions {
+struct Questions<'a, W> {
     staffed: bool,
     asked: Vec<Reason>,
+    witness: &'a mut W,
 }
 
-impl Questions {
+impl<W: Witness> Questions<'_, W> {
     fn ask(&mut self, reason: Reason) -> Result<(), Reason> {
         if !self.staffed {
             return Err(reason);
         }
-        self.asked.push(reason);
+        self.witness.asks();
+        if !self.asked.contains(&reason) {
+            self.asked.push(reason);
+        }
         Ok(())
+    }
+
+    fn looks_at(&mut self, check: Check) {
+        self.witness.looks_at(check);
     }
 }
 
-fn judge_entry(claims: &Claims, view: &ReplicaView, lane: &LaneContext, now: Now) -> Result<Judged, Reason> {
-    let mut questions = Questions { staffed: lane.staffed, asked: vec![] };
+fn judge_entry(
+    witness: &mut impl Witness,
+    claims: &Claims,
+    view: &ReplicaView,
+    lane: &LaneContext,
+    now: Now,
+) -> Result<Judged, Reason> {
+    let mut questions = Questions { staffed: lane.staffed, asked: vec![], witness };
 
-    check_window(claims, view, now)?;
+    questions.looks_at(Check::Window);
+    if check_window(claims, view, now)? == Window::Doubtful {
+        questions.ask(Reason::ClockUnknown)?;
+    }
+    questions.looks_at(Check::Venue);
     if claims.venue != view.venue {
         return Err(Reason::WrongVenue);
     }
+    questions.looks_at(Check::Gate);
     let product = view.product.as_ref();
-    if product.is_some_and(|product| !opens_here(product, view)) {
+    if product.is_some_and(|product| !opens_here(product, view, lane)) {
         return Err(Reason::WrongGate);
     }
+    questions.looks_at(Check::Vendor);
     let local = view.day_rule.local(now.wall_ms).map_err(|_| Reason::ClockUnknown)?;
     let trades = view.vendor.as_ref().is_some_and(|vendor| {
         vendor.active
@@ -293,26 +376,34 @@ fn judge_entry(claims: &Claims, view: &ReplicaView, lane: &LaneContext, now: Now
     if !trades {
         return Err(Reason::VendorInactive);
     }
-    match view.row.as_ref().map(|row| row.standing) {
+    questions.looks_at(Check::Standing);
+    let row = view.row.as_ref().filter(|_| !mutant::active(Mutant::IgnoreRevocation));
+    match row.map(|row| row.standing) {
         Some(PassStanding::Revoked) => return Err(Reason::Revoked),
         Some(PassStanding::Superseded) => return Err(Reason::Superseded),
         Some(PassStanding::Blocked) => return Err(Reason::Blocked),
         Some(PassStanding::Live) | None => {}
     }
+    questions.looks_at(Check::Product);
     let product = product.ok_or(Reason::UnknownProduct)?;
+    questions.looks_at(Check::Row);
     if product.kind == ProductKind::Subscription && view.row.is_none() {
         return Err(Reason::UnknownPass);
     }
+    questions.looks_at(Check::Freshness);
     if is_stale(product, view) {
         questions.ask(Reason::ReplicaStale)?;
     }
+    questions.looks_at(Check::Rules);
     let rules =
         product.rules.iter().map(|text| Rule::read(text).ok_or(Reason::UnknownRule)).collect::<Result<Vec<_>, _>>()?;
-    let allowance = Allowance::of(&rules, view);
+    let allowance = Allowance::of(&rules, view.row.as_ref().and_then(|row| row.uses));
 
+    questions.looks_at(Check::Calendar);
     if allowance.needs_calendar(&rules) && now.trust < Trust::Ntp {
         questions.ask(Reason::ClockUnknown)?;
     }
+    questions.looks_at(Check::Hours);
     if !within_hours(&rules, local) {
         return Err(Reason::OutsideHours);
     }
@@ -320,9 +411,13 @@ fn judge_entry(claims: &Claims, view: &ReplicaView, lane: &LaneContext, now: Now
     let reopens = view
         .uses
         .unopened
-        .filter(|unopened| (0..=REPRESENT_WINDOW_MS).contains(&(now.wall_ms.saturating_sub(unopened.at_ms))))
+        .filter(|unopened| {
+            let ago_ms = now.wall_ms.saturating_sub(unopened.at_ms);
+            (0..=REPRESENT_WINDOW_MS).contains(&ago_ms) || mutant::active(Mutant::RepresentForever)
+        })
         .map(|unopened| unopened.event);
     let mut charges_use = reopens.is_none();
+    questions.looks_at(Check::Exit);
     if reopens.is_none() {
         let reentry = rules.contains(&Rule::ReentryAfterExit);
         if reentry && view.uses.inside {
@@ -332,6 +427,7 @@ fn judge_entry(claims: &Claims, view: &ReplicaView, lane: &LaneContext, now: Now
             // Out again since the last entry of this day: that entry is still paid for.
             charges_use = false;
         }
+        questions.looks_at(Check::Interval);
         for rule in &rules {
             if let (Rule::MinInterval(seconds), Some(last)) = (rule, &view.uses.last)
                 && now.wall_ms.saturating_sub(last.at_ms) < i64::from(*seconds) * 1000
@@ -340,9 +436,11 @@ fn judge_entry(claims: &Claims, view: &ReplicaView, lane: &LaneContext, now: Now
             }
         }
     }
+    questions.looks_at(Check::Child);
     if rules.contains(&Rule::ChildWithAdult) && claims.flags.has(PassFlags::CHILD) {
         questions.ask(Reason::ChildNeedsAdult)?;
     }
+    questions.looks_at(Check::Uses);
     let remaining = allowance.after(&view.uses, charges_use);
     if charges_use && let Some(reason) = allowance.refuses(&view.uses) {
         match product.second_scan {
@@ -350,12 +448,15 @@ fn judge_entry(claims: &Claims, view: &ReplicaView, lane: &LaneContext, now: Now
             SecondScan::Hard => return Err(reason),
         }
     }
+    questions.looks_at(Check::Attention);
     // At an unattended lane there is nobody to look, and the flag is not the holder's fault.
     if lane.staffed && (claims.flags.has(PassFlags::ATTENTION) || product.attention.is_some()) {
         questions.ask(Reason::Attention)?;
     }
+    questions.looks_at(Check::Capacity);
     if reopens.is_none() {
-        if view.spaces.iter().any(|space| space.rights_held == 0 && !space.best_effort) {
+        let full = view.spaces.iter().any(|space| space.rights_held == 0 && !space.best_effort);
+        if full && !mutant::active(Mutant::IgnoreRights) {
             return Err(Reason::LotFull);
         }
         // No zone is known yet, so there is no right that could be spent: the gate is not set up.
@@ -363,6 +464,7 @@ fn judge_entry(claims: &Claims, view: &ReplicaView, lane: &LaneContext, now: Now
             return Err(Reason::LaneFault);
         }
     }
+    questions.looks_at(Check::Lane);
     match lane.readiness {
         Readiness::Ready => {}
         Readiness::NoVehicle => return Err(Reason::NoVehicle),
@@ -384,7 +486,16 @@ fn judge_entry(claims: &Claims, view: &ReplicaView, lane: &LaneContext, now: Now
     Ok(Judged { admission, questions: questions.asked })
 }
 
-fn check_window(claims: &Claims, view: &ReplicaView, now: Now) -> Result<(), Reason> {
+/// Whether the present moment lies in a pass's window.
+#[derive(PartialEq, Eq)]
+enum Window {
+    /// Yes, or nothing says otherwise.
+    Within,
+    /// It seems to begin later, but the date is not known: it may have begun long ago.
+    Doubtful,
+}
+
+fn check_window(claims: &Claims, view: &ReplicaView, now: Now) -> Result<Window, Reason> {
     let seconds = now.wall_ms.div_euclid(1000);
     let until = view.row.as_ref().and_then(|row| row.until).map_or(claims.expires, |until| until.min(claims.expires));
     // Whatever the trust, the true time is not earlier than this.
@@ -394,15 +505,23 @@ fn check_window(claims: &Claims, view: &ReplicaView, now: Now) -> Result<(), Rea
     if seconds < claims.not_before {
         return match now.trust {
             Trust::Signed | Trust::Ntp | Trust::Continued => Err(Reason::NotYetValid),
-            Trust::Unknown if claims.not_before - seconds > DOUBT_WINDOW_S => Err(Reason::ClockUnknown),
-            Trust::Unknown => Ok(()),
+            Trust::Unknown if claims.not_before - seconds > DOUBT_WINDOW_S => Ok(Window::Doubtful),
+            Trust::Unknown => Ok(Window::Within),
         };
     }
-    Ok(())
+    Ok(Window::Within)
 }
 
-fn opens_here(product: &Product, view: &ReplicaView) -> bool {
-    product.zones.is_empty() || view.spaces.iter().any(|space| product.zones.contains(&space.zone))
+/// Whether a product is good at this gate: one of its zones lies behind it, and if the product is good at its home gate
+/// only, this is it. Another gate can never know whether the home gate has admitted the pass a moment ago, however fresh
+/// its replica is; and where no home gate is named, no gate is home.
+fn opens_here(product: &Product, view: &ReplicaView, lane: &LaneContext) -> bool {
+    let leads_there = product.zones.is_empty() || view.spaces.iter().any(|space| product.zones.contains(&space.zone));
+    let at_home = match product.offline_scope {
+        OfflineScope::HomeGate => product.home_gate == Some(lane.gate),
+        OfflineScope::Site | OfflineScope::Any => true,
+    };
+    leads_there && at_home
 }
 
 fn is_stale(product: &Product, view: &ReplicaView) -> bool {
@@ -438,58 +557,6 @@ fn within_hours(rules: &[Rule], local: LocalMoment) -> bool {
     match windows.next() {
         None => true,
         Some(first) => open(first) || windows.any(open),
-    }
-}
-
-/// How often a pass may charge.
-#[derive(Clone, Copy)]
-struct Allowance {
-    /// In all; the row's number, where there is one, goes before the product's.
-    in_all: Option<u32>,
-    per_day: Option<u32>,
-}
-
-impl Allowance {
-    fn of(rules: &[Rule], view: &ReplicaView) -> Self {
-        let mut found = Self { in_all: None, per_day: None };
-        let mut named = false;
-        // All rules must hold, so the smallest number counts.
-        let least = |known: Option<u32>, n: u32| Some(known.map_or(n, |known| known.min(n)));
-        for rule in rules {
-            match *rule {
-                Rule::Single => found.in_all = least(found.in_all, 1),
-                Rule::Times(n) => found.in_all = least(found.in_all, n),
-                Rule::PerDay(n) => found.per_day = least(found.per_day, n),
-                Rule::Unlimited => {}
-                Rule::Hours { .. } | Rule::ReentryAfterExit | Rule::MinInterval(_) | Rule::ChildWithAdult => continue,
-            }
-            named = true;
-        }
-        if !named {
-            // A product that does not say how often means once.
-            found.in_all = Some(1);
-        }
-        if let Some(uses) = view.row.as_ref().and_then(|row| row.uses) {
-            found.in_all = Some(uses);
-        }
-        found
-    }
-
-    fn needs_calendar(&self, rules: &[Rule]) -> bool {
-        self.per_day.is_some() || rules.iter().any(|rule| matches!(rule, Rule::Hours { .. }))
-    }
-
-    fn refuses(&self, uses: &crate::view::Uses) -> Option<Reason> {
-        if let Some(limit) = self.in_all
-            && uses.total >= limit
-        {
-            return Some(if limit == 1 { Reason::AlreadyUsed } else { Reason::NoUsesLeft });
-        }
-        self.per_day.filter(|limit| uses.today >= *limit).map(|_| Reason::UsedToday)
-    }
-
-    fn after(&self, uses: &crate::view::Uses, charges: bool) -> Option<u32> {
-        self.in_all.map(|limit| limit.saturating_sub(uses.total).saturating_sub(u32::from(charges)))
     }
 }
 

@@ -6,7 +6,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::decision::{Admission, DecisionInput};
-use crate::ids::{Direction, EventId, GateId, Hash, LaneId, StaffId, VenueId, ZoneId};
+use crate::ids::{Direction, EventId, GateId, Hash, LaneId, PassId, StaffId, VenueId, ZoneId};
+use crate::mutant::{self, Mutant};
 use crate::occupancy::Recount;
 use crate::reason::Reason;
 use crate::time::{ClockAnomaly, Now};
@@ -239,9 +240,9 @@ pub fn counts_of(body: &EventBody) -> Option<Counted<'_>> {
 /// It counts exactly where the event it takes back counts. Taking back twice is once.
 pub fn taken_back(body: &EventBody) -> Option<EventId> {
     match body {
-        EventBody::Annulled { of } | EventBody::NotOpened { of, unknown: false } => Some(*of),
-        EventBody::NotOpened { unknown: true, .. }
-        | EventBody::EpochOpened { .. }
+        EventBody::Annulled { of } => Some(*of),
+        EventBody::NotOpened { of, unknown } => (!unknown || mutant::active(Mutant::UnknownIsNotDone)).then_some(*of),
+        EventBody::EpochOpened { .. }
         | EventBody::Authorised { .. }
         | EventBody::Opened { .. }
         | EventBody::Passed { .. }
@@ -250,6 +251,74 @@ pub fn taken_back(body: &EventBody) -> Option<EventId> {
         | EventBody::Repeated { .. }
         | EventBody::Overridden { .. }
         | EventBody::ExitButton { .. }
+        | EventBody::Fire { .. }
+        | EventBody::Recounted(_)
+        | EventBody::Health { .. }
+        | EventBody::ClockStepped(_)
+        | EventBody::LaneClosed { .. } => None,
+    }
+}
+
+/// The pass that a body lets through, if it names one: the pass whose uses it belongs to.
+pub fn pass_of(body: &EventBody) -> Option<&PassId> {
+    match body {
+        EventBody::Authorised { admission, .. } => admission.pass.as_ref(),
+        EventBody::EpochOpened { .. }
+        | EventBody::Opened { .. }
+        | EventBody::NotOpened { .. }
+        | EventBody::Passed { .. }
+        | EventBody::Annulled { .. }
+        | EventBody::Refused { .. }
+        | EventBody::Noise { .. }
+        | EventBody::Repeated { .. }
+        | EventBody::Overridden { .. }
+        | EventBody::ExitButton { .. }
+        | EventBody::Fire { .. }
+        | EventBody::Recounted(_)
+        | EventBody::Health { .. }
+        | EventBody::ClockStepped(_)
+        | EventBody::LaneClosed { .. } => None,
+    }
+}
+
+/// Who answers for an opening.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Opener {
+    /// The gate by itself.
+    Gate,
+    /// Staff: by saying yes to a question, or against the gate's verdict. `None` where the screen does not know whom.
+    Staff(Option<StaffId>),
+    /// Whoever pressed the exit button.
+    Button,
+}
+
+impl std::fmt::Display for Opener {
+    /// `auto`, `staff`, the id of the member of staff, or `button`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Gate => f.write_str("auto"),
+            Self::Staff(None) => f.write_str("staff"),
+            Self::Staff(Some(staff)) => staff.fmt(f),
+            Self::Button => f.write_str("button"),
+        }
+    }
+}
+
+/// Who answers for the opening that a body authorises; `None` if it authorises none.
+pub fn actor_of(body: &EventBody) -> Option<Opener> {
+    match body {
+        EventBody::Authorised { confirmed: None, .. } => Some(Opener::Gate),
+        EventBody::Authorised { confirmed: Some(confirmed), .. } => Some(Opener::Staff(confirmed.staff)),
+        EventBody::Overridden { staff, .. } => Some(Opener::Staff(*staff)),
+        EventBody::ExitButton { .. } => Some(Opener::Button),
+        EventBody::EpochOpened { .. }
+        | EventBody::Opened { .. }
+        | EventBody::NotOpened { .. }
+        | EventBody::Passed { .. }
+        | EventBody::Annulled { .. }
+        | EventBody::Refused { .. }
+        | EventBody::Noise { .. }
+        | EventBody::Repeated { .. }
         | EventBody::Fire { .. }
         | EventBody::Recounted(_)
         | EventBody::Health { .. }
@@ -313,6 +382,46 @@ mod tests {
             let found = counts_of(&body).map(|c| (c.direction, c.zones.to_vec(), c.generations.to_vec()));
             assert_eq!(found, counted, "{name}");
             assert_eq!(taken_back(&body), back, "{name}");
+        }
+    }
+
+    #[test]
+    fn every_opening_has_somebody_who_answers_for_it() {
+        let staff = StaffId(uuid::Uuid::from_u128(0x51));
+        let confirmed = |staff| {
+            let confirmed = Some(Confirmation { reason: Reason::Attention, staff });
+            let (input, admission) = (Box::new(input()), admission());
+            EventBody::Authorised { input, admission, generations: vec![2], confirmed }
+        };
+        let over = |staff| {
+            let (zones, generations, direction) = (vec![LOT], vec![3], Direction::In);
+            EventBody::Overridden { staff, why: "lost".into(), note: None, direction, zones, generations, over: None }
+        };
+        let of = event_id(5);
+        let id = staff.to_string();
+        for (name, body, opener, text) in [
+            ("by itself", authorised(), Some(Opener::Gate), Some("auto")),
+            ("staff said yes", confirmed(Some(staff)), Some(Opener::Staff(Some(staff))), Some(id.as_str())),
+            ("somebody said yes", confirmed(None), Some(Opener::Staff(None)), Some("staff")),
+            ("against the verdict", over(Some(staff)), Some(Opener::Staff(Some(staff))), Some(id.as_str())),
+            ("exit button", exit_button(), Some(Opener::Button), Some("button")),
+            ("a pulse is no decision", EventBody::Opened { of }, None, None),
+            ("nor a passage", EventBody::Passed { of: None, direction: Direction::In }, None, None),
+        ] {
+            assert_eq!(actor_of(&body), opener, "{name}");
+            assert_eq!(opener.map(|opener| opener.to_string()).as_deref(), text, "{name}");
+            assert_eq!(pass_of(&body).is_some(), matches!(body, EventBody::Authorised { .. }), "{name}");
+            // What names the opener is part of the bytes that travel, so it arrives as it was written.
+            let event = Event {
+                id: of,
+                previous: Hash::ZERO,
+                venue: crate::examples::VENUE,
+                gate: crate::examples::ENTRANCE,
+                lane: None,
+                at: crate::examples::noon(),
+                body,
+            };
+            assert_eq!(actor_of(&Event::decode(&event.encode()).unwrap().body), opener, "{name}");
         }
     }
 }

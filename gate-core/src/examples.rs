@@ -100,6 +100,7 @@ pub fn product(rules: &[Rule]) -> Product {
         max_staleness_s: None,
         attention: None,
         open_ms: None,
+        home_gate: None,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::event::{self, Event, EventBody, Head};
 use crate::ids::{DeviceId, EventId, GateId, Hash, LaneId, VenueId};
+use crate::mutant::{self, Mutant};
 use crate::time::Now;
 
 /// The writing end of a journal, positioned after its last event. One per opening: it begins a new epoch.
@@ -45,7 +46,8 @@ impl Journal {
     /// Seals the next event. If it can't be stored, continue with the journal as it was before (`clone` it first).
     pub fn append(&mut self, lane: Option<LaneId>, now: Now, body: EventBody) -> SealedEvent {
         let id = EventId { device: self.device, epoch: self.epoch, seq: self.next };
-        let event = Event { id, previous: self.head, venue: self.venue, gate: self.gate, lane, at: now, body };
+        let previous = if mutant::active(Mutant::UnlinkedChain) { Hash::ZERO } else { self.head };
+        let event = Event { id, previous, venue: self.venue, gate: self.gate, lane, at: now, body };
         let bytes = event.encode();
         let hash = event::hash(&bytes);
         self.next += 1;

@@ -13,6 +13,7 @@ pub mod event;
 mod examples;
 #[cfg(test)]
 mod golden;
+pub mod history;
 pub mod ids;
 pub mod journal;
 pub mod keys;

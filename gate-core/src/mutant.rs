@@ -49,7 +49,7 @@ mutants! {
     RelayBeforeCommit = "relay-before-commit" by Simulate,
     /// The gate opens although the admission could not be stored.
     OpenUnrecorded = "open-unrecorded" by Simulate,
-    /// A pulse that is asked for again gets a new name, so that gate-io can't refuse the repeat.
+    /// After a restart a pulse is asked for again under a new name, so that gate-io can't refuse the repeat.
     RetryWithoutId = "retry-without-id" by Simulate,
     /// The heartbeat comes from a timer of its own, not from the loop that decides.
     WatchdogFedByTimer = "watchdog-fed-by-timer" by Simulate,

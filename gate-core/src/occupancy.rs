@@ -161,6 +161,30 @@ impl ZoneCount {
     }
 }
 
+/// A zone's number where it is not known of every opening whether it happened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Estimate {
+    /// Not fewer than this are in the zone; never below zero.
+    pub low: u32,
+    /// Not more than this; never below zero.
+    pub high: u32,
+    /// How many more left than came, even if every doubt is taken in favour: somebody came in unseen, or something was
+    /// counted as an exit that was none. Not part of the number, which ends at zero.
+    pub drift: u32,
+}
+
+impl Estimate {
+    /// The number with its doubt. `demand` is the count, in which openings of which nobody knows stand as if they had
+    /// happened; each of them moved either one or nobody.
+    pub fn of(demand: i64, unknown_entries: u64, unknown_exits: u64) -> Self {
+        let less = i64::try_from(unknown_entries).unwrap_or(i64::MAX);
+        let more = i64::try_from(unknown_exits).unwrap_or(i64::MAX);
+        let visible = |number: i64| u32::try_from(number.max(0)).unwrap_or(u32::MAX);
+        let most = demand.saturating_add(more);
+        Self { low: visible(demand.saturating_sub(less)), high: visible(most), drift: visible(most.saturating_neg()) }
+    }
+}
+
 /// How full a zone is, in the three words people see.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -256,6 +280,24 @@ mod tests {
             ("of a newer one", 6, 3, 900, true),
         ] {
             assert_eq!(recount.counts(event(1, seq), generation, at_ms), counts, "{name}");
+        }
+    }
+
+    #[test]
+    fn doubt_widens_the_number_and_drift_is_said_apart() {
+        for (name, demand, entries, exits, low, high, drift) in [
+            ("no doubt", 100, 0, 0, 100, 100, 0),
+            ("two entries may not have happened", 100, 2, 0, 98, 100, 0),
+            ("an exit may not have happened", 100, 0, 1, 100, 101, 0),
+            ("both", 100, 2, 1, 98, 101, 0),
+            ("never below nobody", 1, 3, 0, 0, 1, 0),
+            ("more left than came", -3, 0, 0, 0, 0, 3),
+            ("perhaps they did not leave", -3, 0, 4, 0, 1, 0),
+            ("perhaps one of them did not", -3, 1, 1, 0, 0, 2),
+            ("absurd", i64::MIN, u64::MAX, 0, 0, 0, u32::MAX),
+            ("absurd the other way", i64::MAX, 0, u64::MAX, u32::MAX, u32::MAX, 0),
+        ] {
+            assert_eq!(Estimate::of(demand, entries, exits), Estimate { low, high, drift }, "{name}");
         }
     }
 

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::ZoneId;
+use crate::ids::{GateId, ZoneId};
 
 /// Whether a pass of this kind needs a row in the replica.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -21,7 +21,7 @@ pub enum ProductKind {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OfflineScope {
-    /// At one gate only, so that it can never be used twice.
+    /// At its [`Product::home_gate`] only, so that it can never be used twice.
     HomeGate,
     /// At any gate of its zone.
     Site,
@@ -142,6 +142,9 @@ pub struct Product {
     pub attention: Option<String>,
     /// How long the gate opens, milliseconds; `None` is the lane's own.
     pub open_ms: Option<u32>,
+    /// The only entrance that takes it, for [`OfflineScope::HomeGate`]; without one none does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub home_gate: Option<GateId>,
 }
 
 /// The staleness that a subscription tolerates unless its product says otherwise, seconds (72 h).

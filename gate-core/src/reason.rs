@@ -62,6 +62,9 @@ reasons! {
     /// Built unlike any pass.
     Malformed = "malformed", ["DAMAGED CODE", "Ask whoever gave you the pass for a new one."],
         ["COD DETERIORAT", "Cereți un permis nou de la cine vi l-a dat."];
+    /// Longer than any pass.
+    TooLong = "too_long", ["CODE TOO LONG", "No pass is that long. Show the code of your pass."],
+        ["COD PREA LUNG", "Niciun permis nu este atât de lung. Arătați codul permisului."];
     /// Signed by a key that is not known here.
     UnknownKey = "unknown_key", ["UNKNOWN ISSUER", "This pass was not issued for this place."],
         ["EMITENT NECUNOSCUT", "Permisul nu a fost emis pentru acest loc."];

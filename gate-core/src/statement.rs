@@ -7,7 +7,7 @@ use ed25519_dalek::SigningKey;
 use serde::{Deserialize, Serialize};
 
 use crate::cose::{self, Purpose};
-use crate::ids::{DeviceId, GateId, VenueId};
+use crate::ids::{DeviceId, GateId, Hash, VenueId};
 use crate::keys::PublicKey;
 use crate::pass::IssuerKey;
 
@@ -32,6 +32,8 @@ pub enum StatementBody {
     Device(DeviceKey),
     /// This key has a duty for the whole venue.
     Duty(DutyKey),
+    /// The chain of changes was lost from here on: begin again.
+    Chain(ChainCut),
 }
 
 /// A device's key.
@@ -54,6 +56,18 @@ pub struct DutyKey {
     pub duty: Duty,
     /// The key; a later statement for the same duty replaces it.
     pub key: PublicKey,
+}
+
+/// The service was restored from a backup: what it told gates after the backup was made is void.
+///
+/// Only the root can say so, so that nobody else can make a gate forget what it was told. Gates that knew more than the
+/// backup take the whole chain anew; the number of the statement says that of two cuts the later one holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ChainCut {
+    /// How many changes the gate had applied that was found to know more.
+    pub position: u64,
+    /// The hash of the last chunk it had applied.
+    pub head: Hash,
 }
 
 /// What a venue key is for.
@@ -107,6 +121,7 @@ impl Statement {
                 Duty::Time => "duty/time".to_owned(),
                 Duty::Server => "duty/server".to_owned(),
             },
+            StatementBody::Chain(_) => "chain".to_owned(),
         }
     }
 }
@@ -156,6 +171,8 @@ mod tests {
         assert_eq!(issuer, of(StatementBody::Issuer(withdrawn)), "a key is withdrawn whatever it is called");
         let other = IssuerKey { key: PublicKey::from(&key(2)), ..issuer_key() };
         assert_ne!(issuer, of(StatementBody::Issuer(other)));
+        let cut = |position| of(StatementBody::Chain(ChainCut { position, head: Hash::ZERO }));
+        assert_eq!(cut(4), cut(9), "of two cuts the later one holds");
         let duty = |duty| of(StatementBody::Duty(DutyKey { duty, key: PublicKey::from(&key(5)) }));
         assert_ne!(duty(Duty::Time), duty(Duty::Settings));
         assert_ne!(duty(Duty::Time), duty(Duty::Server));

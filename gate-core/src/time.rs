@@ -1,7 +1,8 @@
 //! Time is a value with a trust level, because a Raspberry Pi may boot without knowing the date.
 //!
 //! [`TimeKeeper`] turns clock readings into [`Now`]. Only signed time raises the persisted floor; nothing here lowers
-//! it. Durations use the monotonic clock alone.
+//! it. Durations use the monotonic clock alone. What the journal says has passed is not undone by a reboot: a gate whose
+//! clock was set back, or whose battery was pulled, goes on from its newest event, without believing the date.
 
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -9,6 +10,7 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::BootId;
+use crate::mutant::{self, Mutant};
 
 /// How far the wall clock may be believed, from worst to best.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -59,6 +61,15 @@ pub struct ClockAnomaly {
 
 /// Without signed proof the clock may be moved ahead by at most this since it was first believed, milliseconds.
 const STEP_LIMIT_MS: i64 = 24 * 3600 * 1000;
+/// A clock that nobody signed for is not believed if it begins further ahead of what is known than this, milliseconds (400
+/// days: a gate may sleep from one season to the next). A lie beyond it costs trust, and does not lock anybody out.
+const AHEAD_LIMIT_MS: i64 = 400 * 24 * 3600 * 1000;
+/// The journal's time is remembered over a reboot if it is at most this far past the floor, milliseconds (200 days: a
+/// season without network). What an unsigned clock made it say can't cost more than that, and only until time is signed.
+const JOURNAL_LIMIT_MS: i64 = 200 * 24 * 3600 * 1000;
+/// A machine without a battery starts with the time that it saved last, at most this long before it went off,
+/// milliseconds.
+const SAVED_LIMIT_MS: i64 = 2 * 3600 * 1000;
 /// A step smaller than this is slewing, not an anomaly, milliseconds.
 const SLEW_LIMIT_MS: u64 = 2_000;
 /// A disciplined system clock that differs by more than this from the time that is kept here proves nothing about it,
@@ -106,12 +117,24 @@ fn whole_ms(us: u64) -> i64 {
 /// Time told by the venue's key is kept going by the monotonic clock alone. Until there is any, the system clock is
 /// followed: ahead at once, but not further than a day in all; back never, so that an expired pass can't become valid
 /// again and an expiry can't be put off. After a step back, time goes on at the monotonic clock's pace.
+///
+/// | at the start | time | trust |
+/// |---|---|---|
+/// | the clock is two hours or more behind the floor (1970, set back, battery pulled) | goes on from the journal, or the floor | unknown |
+/// | it is behind what has passed, but not behind the floor (a time that was saved now and then) | the same | continued |
+/// | it is at most 400 days ahead of what has passed | the clock's | NTP if disciplined, else continued |
+/// | it is further ahead | goes on from the journal, or the floor | unknown |
+/// | time was signed | the signed time, by the monotonic clock | signed for a day, then NTP if that agrees, else continued |
 #[derive(Clone, Debug)]
 pub struct TimeKeeper {
     boot: BootId,
     floor_ms: i64,
+    /// What had passed before this start, at least.
+    least_ms: i64,
     /// Signed time.
     anchor: Option<Fix>,
+    /// Signed time is fresh up to this monotonic stamp.
+    fresh_until_us: u64,
     /// When the system clock was first believed.
     origin: Option<Fix>,
     /// The system clock when it was last followed.
@@ -125,7 +148,38 @@ pub struct TimeKeeper {
 impl TimeKeeper {
     /// Starts with the persisted floor (at least the build time of the software), Unix milliseconds.
     pub fn new(boot: BootId, floor_ms: i64) -> Self {
-        Self { boot, floor_ms, anchor: None, origin: None, base: None, system: None, last: None, jumped: false }
+        Self {
+            boot,
+            floor_ms,
+            least_ms: floor_ms,
+            anchor: None,
+            fresh_until_us: 0,
+            origin: None,
+            base: None,
+            system: None,
+            last: None,
+            jumped: false,
+        }
+    }
+
+    /// Starts with the persisted floor and the moment of the journal's newest event.
+    ///
+    /// Within one boot that moment goes on with the monotonic clock; signed time goes on too, only not as fresh. After a
+    /// reboot it is the least that can have passed.
+    pub fn resume(boot: BootId, floor_ms: i64, newest: Option<Now>) -> Self {
+        let mut keeper = Self::new(boot, floor_ms);
+        let Some(newest) = newest.filter(|newest| {
+            newest.trust == Trust::Signed || newest.wall_ms <= floor_ms.saturating_add(JOURNAL_LIMIT_MS)
+        }) else {
+            return keeper;
+        };
+        keeper.least_ms = floor_ms.max(newest.wall_ms);
+        if newest.boot == boot {
+            let fix = Fix { ms: newest.wall_ms, us: newest.mono_us };
+            keeper.base = Some(fix);
+            keeper.anchor = (newest.trust == Trust::Signed).then_some(fix);
+        }
+        keeper
     }
 
     /// The latest time that signed proof says has passed. Persist it when it changes.
@@ -144,6 +198,7 @@ impl TimeKeeper {
         }
         self.floor_ms = signed_ms;
         self.anchor = Some(Fix { ms: signed_ms, us: heard_us });
+        self.fresh_until_us = heard_us.saturating_add(SIGNED_FRESH_US);
     }
 
     /// Turns a reading into a moment, and says if the system clock stepped since the last one.
@@ -157,11 +212,14 @@ impl TimeKeeper {
         let (wall_ms, trust) = match self.anchor {
             Some(anchor) => {
                 let wall_ms = anchor.at(us);
-                let fresh = us.saturating_sub(anchor.us) < SIGNED_FRESH_US;
-                (wall_ms, if fresh { Trust::Signed } else { agreed(reading, wall_ms) })
+                (wall_ms, if us < self.fresh_until_us { Trust::Signed } else { agreed(reading, wall_ms) })
             }
             None => self.follow(reading, us),
         };
+        let wall_ms = if mutant::active(Mutant::TimeGoesBack) { reading.system_ms } else { wall_ms };
+        if mutant::active(Mutant::FloorFromNtp) && reading.ntp {
+            self.floor_ms = self.floor_ms.max(reading.system_ms);
+        }
         let now = Now { wall_ms: wall_ms.max(self.floor_ms), mono_us: us, boot: self.boot, trust };
         self.last = Some(now);
         (now, anomaly)
@@ -170,9 +228,10 @@ impl TimeKeeper {
     /// Follows the system clock as far as it may be believed.
     fn follow(&mut self, reading: ClockReading, us: u64) -> (i64, Trust) {
         let read_ms = reading.system_ms;
-        let base = *self.base.get_or_insert(Fix { ms: self.floor_ms, us });
+        let base = *self.base.get_or_insert(Fix { ms: self.least_ms, us });
         let mut wall_ms = base.earliest(us);
-        if read_ms >= wall_ms {
+        let absurd = self.origin.is_none() && read_ms > wall_ms.saturating_add(AHEAD_LIMIT_MS);
+        if read_ms >= wall_ms && !absurd {
             let origin = *self.origin.get_or_insert(Fix { ms: read_ms, us });
             if read_ms > origin.latest(us).saturating_add(STEP_LIMIT_MS) {
                 self.jumped = true;
@@ -184,6 +243,10 @@ impl TimeKeeper {
         }
         // What `base` was before may have promised a little more than `earliest` says now.
         wall_ms = wall_ms.max(self.last.map_or(wall_ms, |last| last.wall_ms));
+        // A clock that was saved now and then starts a little behind what has passed. It went on like that.
+        if self.origin.is_none() && !absurd && read_ms >= self.floor_ms.saturating_sub(SAVED_LIMIT_MS) {
+            self.origin = Some(Fix { ms: wall_ms, us });
+        }
         if self.origin.is_none() || self.jumped {
             (wall_ms, Trust::Unknown)
         } else {

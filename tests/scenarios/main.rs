@@ -1,9 +1,15 @@
 //! Stories with real processes. Each builds a world of its own; none sleeps to wait for something that can be seen.
 
+mod apart;
 mod bad_input;
+mod clones;
 mod faults;
 mod kills;
+mod merge;
+mod restored;
+mod roads;
 mod stolen_card;
+mod switch;
 
 use gate_tests::world::stock::Stock;
 use gate_tests::world::{Gate, GatePlan, HOLD, fresh_folder};

@@ -8,4 +8,6 @@ pub mod bench;
 pub mod campaign;
 pub mod clock;
 pub mod demo;
+pub mod powercut;
+pub mod simulation;
 pub mod world;

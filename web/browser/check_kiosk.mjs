@@ -107,6 +107,7 @@ export async function checkKiosk(report, browser, gate) {
 
   await everyReason(report, page, gate);
   await staffAnswers(report, page, gate);
+  await staffClose(report, page, gate);
   await manyEyes(report, context, page, gate);
   await page.emulateMedia(MODES.light);
   await words(report, page, gate);
@@ -145,6 +146,49 @@ async function staffAnswers(report, page, gate) {
   await page.locator('.answers .yes').click();
   for (let turn = 0; turn < 50 && gate.heard.length === 0; turn += 1) await settled(page);
   report.expect(gate.heard[0]?.answer === 'yes' && gate.heard[0]?.presentation > 0, `heard ${JSON.stringify(gate.heard)}`);
+}
+
+/** D72: staff hold the gate's name and say what becomes of the lane; a short touch does nothing, and asking ends by itself. */
+async function staffClose(report, page, gate) {
+  const name = page.locator('footer .gate');
+  const asked = page.locator('.answers button');
+  const hold = async (ms) => {
+    await name.hover();
+    await page.mouse.down();
+    await page.waitForTimeout(ms);
+    await page.mouse.up();
+    await settled(page);
+  };
+  await showGate(gate, page, 'idle', 'idle');
+  report.expect((await page.locator('footer button').count()) === 0, 'a gate without staff has nothing to hold');
+  for (const [state, kind, wanted] of [
+    ['idle_staffed', 'idle', 'close'],
+    ['closed_by_staff', 'closed', 'open'],
+  ]) {
+    await showGate(gate, page, state, kind);
+    const box = await name.boundingBox();
+    report.atLeast('UX-21 height of the name that staff hold (px)', Math.min(box.width, box.height), 64, `${state} 800x480`);
+    await hold(300);
+    report.expect((await asked.count()) === 0, `${state}: a short touch asks nothing`);
+    await hold(1_300);
+    report.expect((await asked.count()) === 2, `${state}: a held touch asks`);
+    await readable(report, page, state, kind, `${state} asking 800x480`);
+    await accessible(report, page, `kiosk ${state} asking`);
+    gate.heard.length = 0;
+    await page.locator('.answers .no').click();
+    await settled(page);
+    report.expect((await asked.count()) === 0 && gate.heard.length === 0, `${state}: back changes nothing`);
+    await hold(1_300);
+    await page.locator('.answers button').last().click();
+    for (let turn = 0; turn < 50 && gate.heard.length === 0; turn += 1) await settled(page);
+    report.expect(gate.heard[0]?.lane === wanted && (await asked.count()) === 0, `${state}: heard ${JSON.stringify(gate.heard)}`);
+  }
+  await showGate(gate, page, 'withdrawn', 'fault');
+  const line = await page.locator('footer').innerText();
+  report.expect(line.includes('WITHDRAWN BY THE OFFICE'), `a withdrawn gate does not say so: ${line}`);
+  await showGate(gate, page, 'idle_near_full', 'idle');
+  const places = await page.locator('.first .places').innerText();
+  report.expect(places === '20 places left 47 min ago', `an old number says "${places}"`);
 }
 
 async function manyEyes(report, context, page, gate) {

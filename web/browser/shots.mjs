@@ -22,6 +22,14 @@ async function kiosk(size, scheme) {
     await showGate(gate, page, name, state.screen.kind);
     await page.screenshot({ path: `${folder}/kiosk-${width}-${scheme}-${name}.png` });
   }
+  for (const [name, kind] of [['idle_staffed', 'idle'], ['closed_by_staff', 'closed']]) {
+    await showGate(gate, page, name, kind);
+    // By keyboard a press is enough.
+    await page.locator('footer .gate').press('Enter');
+    await page.waitForSelector('.answers');
+    await settled(page);
+    await page.screenshot({ path: `${folder}/kiosk-${width}-${scheme}-${name}-asking.png` });
+  }
   gate.cut();
   await page.waitForSelector('main[data-kind="disconnected"]');
   await settled(page);

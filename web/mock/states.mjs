@@ -69,7 +69,7 @@ export const gateStates = {
     'attention',
     ['CHILD WITH ADULT ONLY', 'A child may enter only with an adult. Call staff.'],
     ['COPIL DOAR CU ADULT', 'Copilul intră doar însoțit de un adult. Chemați personalul.'],
-    { reason: 'child_needs_adult', lang: 'en', question: { text: 'Is the adult with a wristband there?' } },
+    { reason: 'child_needs_adult', lang: 'en', question: { text: 'Is the adult with a wristband there?' }, gate: { name: 'Poolside', direction: 'in', staffed: true, closed: false } },
   ),
   full: screen(
     'full',
@@ -104,6 +104,25 @@ export const gateStates = {
         storage: 'fault',
       },
     },
+  ),
+  idle_staffed: screen('idle', 'red', null, ['', ''], ['', ''], {
+    gate: { name: 'Poolside', direction: 'in', staffed: true, closed: false },
+  }),
+  closed_by_staff: screen(
+    'closed',
+    'red',
+    null,
+    ['OUT OF ORDER', 'This lane is closed. Use another one.'],
+    ['SCOASĂ DIN FUNCȚIUNE', 'Această bandă este închisă. Folosiți alta.'],
+    { reason: 'out_of_order', gate: { name: 'Poolside', direction: 'in', staffed: true, closed: true } },
+  ),
+  withdrawn: screen(
+    'fault',
+    'fault',
+    'attention',
+    ['CALL STAFF', 'This gate is out of order.'],
+    ['CHEMAȚI PERSONALUL', 'Poarta nu funcționează.'],
+    { reason: 'lane_fault', status: { not_deciding: 'withdrawn', link: 'offline', synced_age_s: 3 * 3_600 } },
   ),
   free_exit: screen('free_exit', 'green', 'exit', ['GOODBYE', 'The exit is free. Drive slowly.'], ['DRUM BUN', 'Ieșirea este liberă. Mergeți încet.'], {
     gate: { name: 'South exit', direction: 'out' },

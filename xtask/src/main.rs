@@ -22,7 +22,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use cli::{Campaign, Cli, Verb};
+use cli::{Cli, Verb};
 use shell::Shell;
 use workspace::Workspace;
 
@@ -46,9 +46,9 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Check => Ok(check::check(&workspace)),
         Verb::Test { fast } => Ok(check::test(&workspace, fast)),
         Verb::Bench { name, further } => programs::bench(&workspace, &shell, name, &further),
-        Verb::Campaign { name: Campaign::Kill { times, further } } => {
-            programs::kill(&workspace, &shell, times, &further)
-        }
+        Verb::Campaign { name, times, further } => programs::campaign(&workspace, &shell, name, times, &further),
+        Verb::Powercut(powercut) => programs::powercut(&workspace, &shell, &powercut),
+        Verb::Simulate(simulate) => programs::simulate(&workspace, &shell, &simulate),
         Verb::Features => {
             let (report, problems) = features::report(&workspace)?;
             println!("{report}");

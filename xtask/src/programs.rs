@@ -1,11 +1,11 @@
-//! The verbs that build the product and run one of its programs: demo, benches, campaigns.
+//! The verbs that build the product and run one of its programs: demo, benches, campaigns, power cuts, the simulation.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::Context;
 
-use crate::cli::{Bench, Demo};
+use crate::cli::{Bench, Campaign, Demo, Powercut, Simulate};
 use crate::setup;
 use crate::shell::Shell;
 use crate::workspace::Workspace;
@@ -43,15 +43,64 @@ pub fn bench(workspace: &Workspace, shell: &Shell, name: Bench, further: &[Strin
     run_built(workspace, shell, Profile::Release, "bench", &arguments)
 }
 
-/// Kills processes of a working gate.
+/// Does harm to the processes of a working gate.
 ///
 /// # Errors
 /// When something is missing, does not build or cannot be started.
-pub fn kill(workspace: &Workspace, shell: &Shell, times: u32, further: &[String]) -> anyhow::Result<ExitCode> {
+pub fn campaign(
+    workspace: &Workspace,
+    shell: &Shell,
+    name: Campaign,
+    times: Option<u32>,
+    further: &[String],
+) -> anyhow::Result<ExitCode> {
     setup::everything(workspace, shell)?;
-    let mut arguments = vec!["kill".to_owned(), "--times".to_owned(), times.to_string()];
+    let mut arguments = vec![name.name().to_owned()];
+    if let Some(times) = times {
+        arguments.extend(["--times".to_owned(), times.to_string()]);
+    }
     arguments.extend_from_slice(further);
     run_built(workspace, shell, Profile::Dev, "campaign", &arguments)
+}
+
+/// Cuts the power of real programs that were traced.
+///
+/// # Errors
+/// When something is missing, does not build or cannot be started.
+pub fn powercut(workspace: &Workspace, shell: &Shell, powercut: &Powercut) -> anyhow::Result<ExitCode> {
+    setup::everything(workspace, shell)?;
+    // The gate as it is sold, and beside it the harness, which needs a fault for its control.
+    build(workspace, shell, Profile::Dev)?;
+    build_with_faults(workspace, shell, &["powercut"])?;
+    run(workspace, shell, Profile::Dev, "powercut", &powercut.arguments())
+}
+
+/// Simulates.
+///
+/// # Errors
+/// When something is missing, does not build or cannot be started.
+pub fn simulate(workspace: &Workspace, shell: &Shell, simulate: &Simulate) -> anyhow::Result<ExitCode> {
+    setup::everything(workspace, shell)?;
+    if simulate.mutants {
+        build_with_faults(workspace, shell, &["simulate"])?;
+    } else {
+        shell.run(workspace.cargo().args(["build", "--package", "gate-tests", "--bin", "simulate"]))?;
+    }
+    run(workspace, shell, Profile::Dev, "simulate", &simulate.arguments())
+}
+
+/// Builds test programs that can switch deliberate faults on. They take the place of those without in the target folder,
+/// until those are built again.
+///
+/// # Errors
+/// When they do not build.
+pub fn build_with_faults(workspace: &Workspace, shell: &Shell, names: &[&str]) -> anyhow::Result<()> {
+    let mut cargo = workspace.cargo();
+    cargo.args(["build", "--package", "gate-tests", "--features", "mutants"]);
+    for name in names {
+        cargo.args(["--bin", name]);
+    }
+    shell.run(&mut cargo)
 }
 
 /// Builds every program of the workspace: the ones under test start each other.
@@ -87,6 +136,16 @@ fn run_built(
     arguments: &[String],
 ) -> anyhow::Result<ExitCode> {
     build(workspace, shell, profile)?;
+    run(workspace, shell, profile, name, arguments)
+}
+
+fn run(
+    workspace: &Workspace,
+    shell: &Shell,
+    profile: Profile,
+    name: &str,
+    arguments: &[String],
+) -> anyhow::Result<ExitCode> {
     let path = program_path(workspace, profile, name);
     let status = shell
         .status(workspace.command(&path).args(arguments))

@@ -1,5 +1,7 @@
 //! Devices: which gate speaks, proved by the signature of its request (RFC 9421, in gate-core's one strict form).
 
+use std::sync::Arc;
+
 use axum::body::{Body, Bytes};
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{FromRequest, FromRequestParts, Request};
@@ -9,6 +11,9 @@ use gate_core::ids::{DeviceId, GateId, VenueId};
 use gate_core::keys::PublicKey;
 use gate_core::sync::request_signature::{self, SignatureHeaders, Signer9421, WINDOW_S};
 
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::Address;
 use crate::app::App;
 use crate::extract::Upgrade;
 use crate::keys;
@@ -35,6 +40,12 @@ pub struct AnyDevice {
     pub key: PublicKey,
     /// Nothing it says is believed any more.
     pub revoked: bool,
+    /// Two histories of it exist: what it sends is kept aside.
+    pub fenced: bool,
+    /// When it signed this request, by its own clock, Unix seconds.
+    pub signed_s: i64,
+    /// Its turn among those that are worked on at once.
+    turn: Option<Arc<OwnedSemaphorePermit>>,
     /// What it sent.
     pub body: Bytes,
 }
@@ -81,10 +92,12 @@ impl FromRequest<App> for DeviceChannel {
 
     async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
         let (mut parts, body) = request.into_parts();
-        let device = AnyDevice::read(&parts, body, app).await?;
+        let mut device = AnyDevice::read(&mut parts, body, app).await?;
         if device.revoked {
             return Err(revoked(app, &device).await);
         }
+        // A held channel waits for hours; it is not being worked on.
+        device.turn = None;
         let Upgrade(upgrade) = Upgrade::from_request_parts(&mut parts, app).await?;
         Ok(Self { device, upgrade })
     }
@@ -94,13 +107,23 @@ impl FromRequest<App> for AnyDevice {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
-        let (parts, body) = request.into_parts();
-        Self::read(&parts, body, app).await
+        let (mut parts, body) = request.into_parts();
+        Self::read(&mut parts, body, app).await
     }
 }
 
 impl AnyDevice {
-    async fn read(parts: &Parts, body: Body, app: &App) -> Result<Self, ApiError> {
+    async fn read(parts: &mut Parts, body: Body, app: &App) -> Result<Self, ApiError> {
+        let Ok(address) = Address::from_request_parts(parts, app).await;
+        let now_ms = app.now_ms();
+        let device = Self::believe(parts, body, app).await;
+        if device.as_ref().is_err_and(|error| error.code() == "signature") {
+            app.limits().stranger(&address.neighbourhood(), now_ms)?;
+        }
+        device
+    }
+
+    async fn believe(parts: &Parts, body: Body, app: &App) -> Result<Self, ApiError> {
         let headers = SignatureHeaders {
             content_digest: only(&parts.headers, "content-digest")?,
             signature_input: only(&parts.headers, "signature-input")?,
@@ -125,7 +148,10 @@ impl AnyDevice {
         if !app.config().known_authorities().any(holds) {
             return Err(unsigned("the signature does not hold"));
         }
-        let device = Self { body, ..known };
+        app.limits().device(&known.device.to_string(), app.now_ms())?;
+        // Only who is known and has sent everything takes a turn: nobody else can hold one.
+        let turn = Some(Arc::new(app.limits().turn(app.entropy())?));
+        let device = Self { body, signed_s: claimed.created, turn, ..known };
         let news = app.db().write(async |tx| device.admit(tx, app, &claimed).await).await?;
         match news {
             Heard::Silence => app.hub().tell(device.venue),
@@ -220,7 +246,10 @@ impl AnyDevice {
 
 async fn known(tx: &mut Tx, device: DeviceId) -> Result<Option<AnyDevice>, ApiError> {
     let row = tx
-        .first("SELECT venue_id, gate_id, public_key, revoked_ms FROM devices WHERE device_id = $1", params![device])
+        .first(
+            "SELECT venue_id, gate_id, public_key, revoked_ms, fenced_ms FROM devices WHERE device_id = $1",
+            params![device],
+        )
         .await?;
     let Some(row) = row else { return Ok(None) };
     let key = PublicKey::register(&row.get::<Vec<u8>>(2)?).map_err(|error| ApiError::internal(&error))?;
@@ -230,6 +259,9 @@ async fn known(tx: &mut Tx, device: DeviceId) -> Result<Option<AnyDevice>, ApiEr
         gate: row.get(1)?,
         key,
         revoked: row.get::<Option<i64>>(3)?.is_some(),
+        fenced: row.get::<Option<i64>>(4)?.is_some(),
+        signed_s: 0,
+        turn: None,
         body: Bytes::new(),
     }))
 }

@@ -1,10 +1,18 @@
 //! Where an event stands in its device's hash chain, and how far the chain is held without a gap.
 
-use gate_core::event::{Event, EventBody, Head};
+use gate_core::event::{self, Event, EventBody, Head};
 use gate_core::ids::{EventId, Hash};
+use gate_core::sync::v1::ItemOutcome;
 
-use super::{Source, alert};
+use super::push::suspect;
+use super::{News, Refusal, Source, parked, raise};
+use crate::conflict::Kind;
 use crate::store::{DbError, Tx, params};
+
+/// Openings of one device's journal that are taken at most: one an hour for more than ten years.
+const EPOCHS: i64 = 100_000;
+/// So many epochs are walked back to look for what is missing.
+const BACK: usize = 256;
 
 /// Whether an event may take its place.
 pub(super) enum Place {
@@ -51,6 +59,49 @@ pub(super) async fn place(tx: &mut Tx, source: &Source, event: &Event, hash: Has
     Ok(Place::Free)
 }
 
+/// What to say of an item that is held already, unless it is new.
+pub(super) async fn held(tx: &mut Tx, source: &Source, bytes: &[u8]) -> Result<Option<ItemOutcome>, DbError> {
+    let Ok(event) = Event::decode(bytes) else { return Ok(None) };
+    let there = tx
+        .first(
+            "SELECT hash FROM events WHERE venue_id = $1 AND device_id = $2 AND epoch = $3 AND seq = $4",
+            params![source.venue, source.device, event.id.epoch, event.id.seq],
+        )
+        .await?;
+    let same = event.id.device == source.device
+        && there.map(|row| row.get::<Hash>(0)).transpose()? == Some(event::hash(bytes));
+    Ok(same.then_some(ItemOutcome::Exists))
+}
+
+/// Refuses numbers that no journal reaches: an event far beyond all that is held of its epoch, or epochs without end.
+pub(super) async fn check_bounds(tx: &mut Tx, source: &Source, id: EventId, ahead: u64) -> Result<(), Refusal> {
+    let row = tx
+        .first(
+            "SELECT upto, held FROM epochs WHERE venue_id = $1 AND device_id = $2 AND epoch = $3",
+            params![source.venue, id.device, id.epoch],
+        )
+        .await?;
+    let held: i64 = match row {
+        Some(row) => row.get::<i64>(0)?.max(row.get(1)?),
+        None => {
+            let epochs = tx
+                .number(
+                    "SELECT COUNT(*) FROM epochs WHERE venue_id = $1 AND device_id = $2",
+                    params![source.venue, id.device],
+                )
+                .await?;
+            if epochs >= EPOCHS {
+                return Err(Refusal::Park(format!("the device opened its journal more than {EPOCHS} times")));
+            }
+            0
+        }
+    };
+    if id.seq > ahead.saturating_add(u64::try_from(held).unwrap_or(0)) {
+        return Err(Refusal::Park(format!("its number is {ahead} beyond all that is held of its epoch")));
+    }
+    Ok(())
+}
+
 /// Keeps an event whose place is free.
 pub(super) async fn store(
     tx: &mut Tx,
@@ -62,18 +113,24 @@ pub(super) async fn store(
     let id = event.id;
     tx.execute(
         "INSERT INTO events (venue_id, device_id, epoch, seq, hash, previous, gate_id, at_ms, received_ms, kind, bytes) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
-        params![source.venue, id.device, id.epoch, id.seq, hash, event.previous, event.gate, event.at.wall_ms, source.now_ms, kind(&event.body), bytes],
+        params![source.venue, id.device, id.epoch, id.seq, hash, event.previous, event.gate, event.at.wall_ms, source.received_ms, kind(&event.body), bytes],
     )
-    .await?;
-    tx.execute(
-        "INSERT INTO epochs (venue_id, device_id, epoch, upto, upto_hash, held, continues) VALUES ($1, $2, $3, -1, $4, 1, NULL) ON CONFLICT (venue_id, device_id, epoch) DO UPDATE SET held = epochs.held + 1",
-        params![source.venue, id.device, id.epoch, Hash::ZERO],
-    )
-    .await?;
-    Ok(())
+    .await
+    .map(|_| ())
 }
 
-/// Moves an epoch's contiguous prefix forward and gives its end.
+/// Counts a stored event in its epoch.
+pub(super) async fn note_held(tx: &mut Tx, source: &Source, id: EventId) -> Result<(), DbError> {
+    tx.execute(
+        "INSERT INTO epochs (venue_id, device_id, epoch, upto, upto_hash, held) VALUES ($1, $2, $3, -1, $4, 1) ON CONFLICT (venue_id, device_id, epoch) DO UPDATE SET held = epochs.held + 1",
+        params![source.venue, id.device, id.epoch, Hash::ZERO],
+    )
+    .await
+    .map(|_| ())
+}
+
+/// Moves an epoch's contiguous prefix forward and gives its end. What is kept aside because it can't be applied is held
+/// too: one bad event must not keep a gate from letting go of all that follow.
 pub(super) async fn advance(tx: &mut Tx, source: &Source, epoch: u64) -> Result<Option<Head>, DbError> {
     let row = tx
         .first(
@@ -87,19 +144,28 @@ pub(super) async fn advance(tx: &mut Tx, source: &Source, epoch: u64) -> Result<
     'held: loop {
         let rows = tx
             .query(
-                "SELECT seq, hash FROM events WHERE venue_id = $1 AND device_id = $2 AND epoch = $3 AND seq > $4 ORDER BY seq LIMIT 1000",
+                "SELECT seq, hash FROM events WHERE venue_id = $1 AND device_id = $2 AND epoch = $3 AND seq > $4 ORDER BY seq LIMIT 600",
                 params![source.venue, source.device, epoch, upto],
             )
             .await?;
-        if rows.is_empty() {
-            break;
-        }
-        for row in rows {
+        let begun = upto;
+        for row in &rows {
             if row.get::<i64>(0)? != upto + 1 {
-                break 'held;
+                break;
             }
             upto += 1;
             hash = row.get(1)?;
+        }
+        if upto > begun && rows.len() == 600 {
+            continue;
+        }
+        let next = EventId { device: source.device, epoch, seq: u64::try_from(upto + 1).unwrap_or(0) };
+        match parked::chained(tx, source, next).await? {
+            Some(aside) => {
+                upto += 1;
+                hash = aside;
+            }
+            None => break 'held,
         }
     }
     if upto != before {
@@ -112,39 +178,98 @@ pub(super) async fn advance(tx: &mut Tx, source: &Source, epoch: u64) -> Result<
     Ok(u64::try_from(upto).ok().map(|seq| Head { event: EventId { device: source.device, epoch, seq }, hash }))
 }
 
+/// What is missing of a device's journal, walking back from an epoch over the heads that epochs continue.
+#[derive(Default)]
+pub(super) struct Gaps {
+    /// Epochs that are held only in part: their receipts say how far.
+    pub(super) behind: Vec<u64>,
+    /// An epoch of which not even the beginning is held: no receipt can say so.
+    pub(super) lost: Option<u64>,
+}
+
+/// Looks for what this service has lost, as after a restore from a backup.
+pub(super) async fn gaps(tx: &mut Tx, source: &Source, from: u64) -> Result<Gaps, DbError> {
+    let mut gaps = Gaps::default();
+    let (mut epoch, mut ends) = (i64::try_from(from).unwrap_or(i64::MAX), 0i64);
+    for _ in 0..BACK {
+        let row = tx
+            .first(
+                "SELECT upto, continues_epoch, continues_seq FROM epochs WHERE venue_id = $1 AND device_id = $2 AND epoch = $3",
+                params![source.venue, source.device, epoch],
+            )
+            .await?;
+        let number = u64::try_from(epoch).unwrap_or(0);
+        let begun = row.map(|row| Ok::<_, DbError>((row.get::<i64>(0)?, row.get(1)?, row.get(2)?))).transpose()?;
+        let Some((upto, Some(parent), Some(parent_ends))) = begun.filter(|(upto, ..)| *upto >= 0) else {
+            gaps.lost = Some(number);
+            break;
+        };
+        if upto < ends {
+            gaps.behind.push(number);
+        }
+        if parent < 0 {
+            break;
+        }
+        (epoch, ends) = (parent, parent_ends);
+    }
+    Ok(gaps)
+}
+
 /// Compares the device's own word about its head with what is held, and keeps how much is still to come.
-pub(super) async fn note_head(tx: &mut Tx, source: &Source, head: &Head) -> Result<(), DbError> {
+///
+/// A head that is behind what is held is a message that took long, or came twice, unless it was signed after one that
+/// showed more: then the journal became shorter.
+pub(super) async fn note_head(
+    tx: &mut Tx,
+    source: &Source,
+    head: &Head,
+    signed_s: i64,
+    news: &mut News,
+) -> Result<(), DbError> {
     let id = head.event;
-    let held = tx
+    let row = tx
         .first(
-            "SELECT held FROM epochs WHERE venue_id = $1 AND device_id = $2 AND epoch = $3",
+            "SELECT upto, held FROM epochs WHERE venue_id = $1 AND device_id = $2 AND epoch = $3",
             params![source.venue, source.device, id.epoch],
         )
         .await?;
-    let held: i64 = held.map(|row| row.get(0)).transpose()?.unwrap_or(0);
-    let longest = tx
+    let (upto, held): (i64, i64) = match row {
+        Some(row) => (row.get(0)?, row.get(1)?),
+        None => (-1, 0),
+    };
+    let there = tx
         .first(
-            "SELECT seq, hash FROM events WHERE venue_id = $1 AND device_id = $2 AND epoch = $3 AND seq >= $4 ORDER BY seq DESC LIMIT 1",
+            "SELECT hash FROM events WHERE venue_id = $1 AND device_id = $2 AND epoch = $3 AND seq = $4",
             params![source.venue, source.device, id.epoch, id.seq],
         )
         .await?;
-    if let Some(row) = longest {
-        let (seq, hash): (u64, Hash) = (row.get(0)?, row.get(1)?);
-        if seq > id.seq {
-            alert(tx, source, "journal_shorter", &format!("the device says {id}, event {seq} of that epoch is held"))
-                .await?;
-        } else if hash != head.hash {
-            alert(tx, source, "fork", &format!("the device says {id} has another hash than the event that is held"))
-                .await?;
-        }
+    // A push that shows two histories by its items says no more by its head.
+    if let Some(row) = there
+        && news.fence.is_none()
+        && row.get::<Hash>(0)? != head.hash
+    {
+        let text = format!("the device says {id} has another hash than the event that is held");
+        let mut finding = source.finding(Kind::Fork, format!("{id} {}", head.hash), text);
+        finding.events = vec![head.hash.to_string()];
+        finding.against = vec![id.to_string()];
+        suspect(tx, source, &finding, news).await?;
     }
+    note_shown(tx, source, id, signed_s).await?;
     let written = i64::try_from(id.seq).unwrap_or(i64::MAX).saturating_add(1);
+    let aside = tx
+        .number(
+            "SELECT COUNT(*) FROM parked WHERE venue_id = $1 AND device_id = $2 AND epoch = $3 AND chained = 1",
+            params![source.venue, source.device, id.epoch],
+        )
+        .await?;
+    let whole = upto.saturating_add(1) >= written;
+    let pending = if whole { 0 } else { written.saturating_sub(held).saturating_sub(aside).max(1) };
     tx.execute(
         "UPDATE devices SET pending = $1 WHERE venue_id = $2 AND device_id = $3",
-        params![written.saturating_sub(held).max(0), source.venue, source.device],
+        params![pending, source.venue, source.device],
     )
     .await?;
-    if written <= held {
+    if whole {
         // All that it wrote is here: what it did before the changes it has applied is counted.
         tx.execute(
             "UPDATE devices SET settled = pulled WHERE venue_id = $1 AND device_id = $2",
@@ -155,29 +280,124 @@ pub(super) async fn note_head(tx: &mut Tx, source: &Source, head: &Head) -> Resu
     Ok(())
 }
 
-/// A second child of one head is a fork: the device's card was copied or set back.
+async fn note_shown(tx: &mut Tx, source: &Source, id: EventId, signed_s: i64) -> Result<(), DbError> {
+    let row = tx
+        .first(
+            "SELECT head_created_s, head_epoch, head_seq FROM devices WHERE venue_id = $1 AND device_id = $2",
+            params![source.venue, source.device],
+        )
+        .await?;
+    let Some(row) = row else { return Ok(()) };
+    let (then, epoch, seq): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+    let now = (i64::try_from(id.epoch).unwrap_or(i64::MAX), i64::try_from(id.seq).unwrap_or(i64::MAX));
+    if now.0 == epoch && now.1 < seq {
+        if signed_s > then {
+            let text =
+                format!("the device says that its journal ends at {id}; it showed event {seq} of that epoch before");
+            let mut finding = source.finding(Kind::JournalShorter, id.to_string(), text);
+            finding.against = vec![EventId { seq: u64::try_from(seq).unwrap_or(0), ..id }.to_string()];
+            raise(tx, source, &finding).await?;
+        }
+        return Ok(());
+    }
+    if signed_s < then {
+        // A message of the epoch before that took long.
+        return Ok(());
+    }
+    tx.execute(
+        "UPDATE devices SET head_created_s = $1, head_epoch = $2, head_seq = $3 WHERE venue_id = $4 AND device_id = $5",
+        params![signed_s, now.0, now.1, source.venue, source.device],
+    )
+    .await
+    .map(|_| ())
+}
+
+/// Keeps which head an epoch continues. A second child of one head is a fork: the device's card was copied or set back.
 pub(super) async fn note_opening(
     tx: &mut Tx,
     source: &Source,
     id: EventId,
     continues: Option<Head>,
+    news: &mut News,
 ) -> Result<(), DbError> {
-    let named = continues.map_or_else(|| "nothing".to_owned(), |head| format!("{} {}", head.event, head.hash));
-    let others = tx
-        .number(
-            "SELECT COUNT(*) FROM epochs WHERE venue_id = $1 AND device_id = $2 AND continues = $3 AND epoch <> $4",
-            params![source.venue, source.device, named.as_str(), id.epoch],
+    // A card that was enrolled anew goes on from its earlier device's journal, which ends there for good.
+    let (epoch, seq) = continues.map_or((-1, -1), |head| {
+        if head.event.device != id.device {
+            return (-2, -2);
+        }
+        (i64::try_from(head.event.epoch).unwrap_or(i64::MAX), i64::try_from(head.event.seq).unwrap_or(i64::MAX))
+    });
+    let hash = continues.map_or(Hash::ZERO, |head| head.hash);
+    tx.execute(
+        "UPDATE epochs SET continues_epoch = $1, continues_seq = $2, continues_hash = $3 WHERE venue_id = $4 AND device_id = $5 AND epoch = $6",
+        params![epoch, seq, hash, source.venue, source.device, id.epoch],
+    )
+    .await?;
+    let children = tx
+        .query(
+            "SELECT epoch FROM epochs WHERE venue_id = $1 AND device_id = $2 AND continues_epoch = $3 AND continues_seq = $4",
+            params![source.venue, source.device, epoch, seq],
         )
         .await?;
-    if others > 0 {
-        alert(tx, source, "fork", &format!("two journals continue {named}: {id} is the second")).await?;
+    if children.len() > 1 {
+        let mut openings = Vec::new();
+        for row in children {
+            openings.push(EventId { device: id.device, epoch: row.get(0)?, seq: 0 }.to_string());
+        }
+        openings.sort();
+        let named = continues.map_or_else(|| "nothing".to_owned(), |head| head.event.to_string());
+        let text =
+            format!("{} journals of one device continue {named}: its card was copied or set back", openings.len());
+        let mut finding = source.finding(Kind::Fork, format!("{} after {named}", id.device), text);
+        finding.derived = true;
+        finding.events = openings;
+        finding.against = vec![named];
+        suspect(tx, source, &finding, news).await?;
     }
-    tx.execute(
-        "UPDATE epochs SET continues = $1 WHERE venue_id = $2 AND device_id = $3 AND epoch = $4",
-        params![named, source.venue, source.device, id.epoch],
-    )
-    .await
-    .map(|_| ())
+    if let Some(head) = continues.filter(|head| head.event.device == id.device) {
+        check_children(tx, source, head.event.epoch, news).await?;
+    }
+    Ok(())
+}
+
+/// Compares an epoch with what the epochs after it say that it ended with.
+pub(super) async fn check_children(tx: &mut Tx, source: &Source, epoch: u64, news: &mut News) -> Result<(), DbError> {
+    let children = tx
+        .query(
+            "SELECT epoch, continues_seq, continues_hash FROM epochs WHERE venue_id = $1 AND device_id = $2 AND continues_epoch = $3 ORDER BY epoch",
+            params![source.venue, source.device, epoch],
+        )
+        .await?;
+    for row in children {
+        let (child, seq, named): (u64, u64, Hash) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        let parent = EventId { device: source.device, epoch, seq };
+        let opening = EventId { device: source.device, epoch: child, seq: 0 };
+        let after = tx
+            .query(
+                "SELECT seq, hash FROM events WHERE venue_id = $1 AND device_id = $2 AND epoch = $3 AND seq >= $4 AND seq <= $5 ORDER BY seq",
+                params![source.venue, source.device, epoch, seq, seq.saturating_add(1)],
+            )
+            .await?;
+        for row in after {
+            let at: u64 = row.get(0)?;
+            let mut finding = if at > seq {
+                let text = format!(
+                    "{opening} goes on from {parent}, although event {at} of that epoch is held: an older state of the device is in use, or its newest events were lost"
+                );
+                source.finding(Kind::JournalShorter, opening.to_string(), text)
+            } else if row.get::<Hash>(1)? != named {
+                let text = format!("{opening} goes on from another event {parent} than the one that is held");
+                source.finding(Kind::Fork, opening.to_string(), text)
+            } else {
+                continue;
+            };
+            finding.derived = true;
+            finding.events = vec![opening.to_string()];
+            finding.against = vec![EventId { seq: at, ..parent }.to_string()];
+            suspect(tx, source, &finding, news).await?;
+        }
+    }
+    Ok(())
 }
 
 /// A name for queries and reports.

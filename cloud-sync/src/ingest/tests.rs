@@ -1,5 +1,9 @@
 //! Events through the real router: once, in any order, with poison between them, from devices that lie.
 
+mod fencing;
+mod inbox;
+mod orders;
+mod restored;
 mod taken_back;
 
 use gate_core::canonical;
@@ -38,7 +42,10 @@ impl Lot {
     }
 
     async fn with_spare(passes: usize, spare: usize) -> Self {
-        let world = World::new().await;
+        Self::at(World::new().await, passes, spare).await
+    }
+
+    async fn at(world: World, passes: usize, spare: usize) -> Self {
         let zone = world.zone(10).await;
         let entrance = world.device(zone, Direction::In).await;
         let exit = world.device(zone, Direction::Out).await;
@@ -211,50 +218,6 @@ async fn poison_is_parked_and_stops_nothing() {
     assert_eq!((inbox["applied"].as_u64(), inbox["parked"].as_u64()), (Some(4), Some(poisons.len() as u64)));
     lot.entrance.push(&lot.world, &sent).await;
     assert_eq!(lot.inbox().await["parked"], inbox["parked"], "parked once");
-}
-
-#[tokio::test]
-async fn rewritten_history_is_parked_and_somebody_hears_of_it() {
-    let lot = Lot::new(1).await;
-    let events = lot.morning(vec![noise(), noise()]);
-    lot.entrance.push(&lot.world, &bytes(&events[..3])).await;
-    let mut rewritten = events[2].event.clone();
-    rewritten.at.wall_ms += 1;
-    let mut unlinked = events[3].event.clone();
-    unlinked.previous = Hash::ZERO;
-    for (name, item) in [("rewritten", rewritten.encode()), ("unlinked", unlinked.encode())] {
-        let before = lot.alerts().await.len();
-        let reply = lot.entrance.push(&lot.world, std::slice::from_ref(&item)).await;
-        assert!(parked(&reply.outcomes[0]), "{name}: {:?}", reply.outcomes);
-        let kinds = lot.alerts().await;
-        assert!(
-            kinds.len() > before && kinds.iter().all(|kind| kind == "fork" || kind == "journal_shorter"),
-            "{name}: {kinds:?}"
-        );
-        lot.entrance.push(&lot.world, &[item]).await;
-        assert_eq!(lot.alerts().await, kinds, "{name}: the same evidence is one alert");
-    }
-    let reply = lot.entrance.push(&lot.world, &bytes(&events[3..])).await;
-    assert_eq!(reply.outcomes, vec![ItemOutcome::Created], "the true event still comes in");
-    assert_eq!(receipt(&lot, &lot.entrance, &reply.receipts[0]).await.event.seq, 3);
-}
-
-#[tokio::test]
-async fn two_journals_that_continue_one_head_are_a_fork_and_a_shorter_journal_is_a_loss() {
-    let lot = Lot::new(1).await;
-    let events = lot.morning(vec![]);
-    lot.entrance.push(&lot.world, &bytes(&events)).await;
-    let head = Head { event: events[1].event.id, hash: events[1].hash };
-    for (epoch, alerts) in [(12, vec![]), (13, vec!["fork"])] {
-        let (_, opened) = lot.entrance.journal(epoch, Some(head));
-        let reply = lot.entrance.push(&lot.world, &[opened.bytes]).await;
-        assert_eq!(reply.outcomes, [ItemOutcome::Created]);
-        assert_eq!(lot.alerts().await, alerts, "epoch {epoch}");
-    }
-    let short = Head { event: events[0].event.id, hash: events[0].hash };
-    let body = lot.entrance.push_body(short, &[]);
-    lot.world.send(lot.entrance.request(&lot.world, EVENTS_PATH, body)).await.ok();
-    assert!(lot.alerts().await.contains(&"journal_shorter".to_owned()));
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ mod master;
 mod venue;
 
 pub use master::{Master, MasterError};
-pub use venue::{Role, create_venue_keys, load, public, state, statement_about, statements_in_force};
+pub use venue::{Role, create_venue_keys, load, public, state, state_above, statement_about, statements_in_force};
 
 use crate::store::DbError;
 

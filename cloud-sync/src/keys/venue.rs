@@ -81,9 +81,20 @@ pub async fn public(tx: &mut Tx, venue: VenueId, role: Role) -> Result<PublicKey
 
 /// Numbers, signs and keeps a statement.
 pub async fn state(tx: &mut Tx, master: &Master, venue: VenueId, body: StatementBody) -> Result<Vec<u8>, KeyError> {
+    state_above(tx, master, venue, body, 0).await
+}
+
+/// The same, with a number greater than `least`, too. Those that follow are greater still.
+pub async fn state_above(
+    tx: &mut Tx,
+    master: &Master,
+    venue: VenueId,
+    body: StatementBody,
+    least: u64,
+) -> Result<Vec<u8>, KeyError> {
     let root = load(tx, master, venue, Role::Root).await?;
     let last = tx.number("SELECT COALESCE(MAX(number), 0) FROM statements WHERE venue_id = $1", params![venue]).await?;
-    let statement = Statement { venue, number: u64::try_from(last).unwrap_or(0) + 1, body };
+    let statement = Statement { venue, number: u64::try_from(last).unwrap_or(0).max(least) + 1, body };
     let bytes = statement.sign(&root);
     tx.execute(
         "INSERT INTO statements (venue_id, number, subject, bytes) VALUES ($1, $2, $3, $4)",
@@ -104,11 +115,12 @@ pub async fn statement_about(tx: &mut Tx, venue: VenueId, subject: &str) -> Resu
     row.map(|row| row.get(0).map_err(KeyError::Db)).transpose()
 }
 
-/// For each subject the statement with the highest number, oldest first.
+/// For each subject the statement with the highest number, oldest first. A cut of the chain concerns only gates that were
+/// there before it.
 pub async fn statements_in_force(tx: &mut Tx, venue: VenueId) -> Result<Vec<Vec<u8>>, KeyError> {
     let rows = tx
         .query(
-            "SELECT s.bytes FROM statements s WHERE s.venue_id = $1 AND s.number = (SELECT MAX(n.number) FROM statements n WHERE n.venue_id = s.venue_id AND n.subject = s.subject) ORDER BY s.number",
+            "SELECT s.bytes FROM statements s WHERE s.venue_id = $1 AND s.number = (SELECT MAX(n.number) FROM statements n WHERE n.venue_id = s.venue_id AND n.subject = s.subject) AND s.subject <> 'chain' ORDER BY s.number",
             params![venue],
         )
         .await?;

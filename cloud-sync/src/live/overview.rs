@@ -4,11 +4,13 @@
 //! passed there: one every eight seconds at most (the fastest lane measured), plus what it said it still had to send.
 //! - `high` = occupancy + that allowance over the silent entrances, but never above the capacity where entering needs a
 //!   right (rights are escrowed: a silent entrance can't admit more than there are places), unless it is above already;
+//! - before that, both ends widen by what is unknown of openings that were reported: each moved one or nobody;
 //! - `low`  = occupancy - that allowance over the silent exits, never below zero.
 
 use std::collections::BTreeMap;
 
 use gate_core::ids::{GateId, VenueId, ZoneId};
+use gate_core::occupancy::Estimate;
 use gate_core::reason::{Language, Reason};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -70,6 +72,8 @@ pub struct ZoneNow {
     pub low: u32,
     /// Not more than this.
     pub high: u32,
+    /// How many more left than came in, by what has been heard: the number shown ends at zero. A recount mends it.
+    drift: u32,
     /// Of the capacity.
     percent: u32,
     /// `open`, `near_full` or `full`.
@@ -218,7 +222,9 @@ async fn zones(tx: &mut Tx, venue: VenueId, gates: &[Gate], now_ms: i64) -> Resu
         let tally = ingest::tally(tx, venue, id).await?;
         let occupancy = ingest::merged(&tally).occupancy();
         let here: Vec<&Gate> = gates.iter().filter(|gate| gate.enrolled && within(&parents, gate.zone, id)).collect();
-        let (low, high) = interval(occupancy, (!row.get::<bool>(5)?).then_some(capacity), &here, now_ms);
+        let (unknown_in, unknown_out) = ingest::doubts(tx, venue, id).await?;
+        let known = Estimate::of(ingest::merged(&tally).demand(), unknown_in, unknown_out);
+        let (low, high) = interval(known, (!row.get::<bool>(5)?).then_some(capacity), &here, now_ms);
         let percent = u64::from(occupancy) * 100 / u64::from(capacity.max(1));
         zones.push(ZoneNow {
             id: id.to_string(),
@@ -227,6 +233,7 @@ async fn zones(tx: &mut Tx, venue: VenueId, gates: &[Gate], now_ms: i64) -> Resu
             occupancy,
             low,
             high,
+            drift: known.drift,
             percent: u32::try_from(percent).unwrap_or(u32::MAX),
             state: ingest::fullness_text(ingest::fullness(&row.get::<String>(4)?).next(
                 occupancy,
@@ -254,7 +261,7 @@ fn within(parents: &BTreeMap<ZoneId, Option<ZoneId>>, zone: ZoneId, around: Zone
 }
 
 /// What may have passed unheard; see the top of this file. `rights` is the capacity where entering needs a right.
-fn interval(occupancy: u32, rights: Option<u32>, gates: &[&Gate], now_ms: i64) -> (u32, u32) {
+fn interval(known: Estimate, rights: Option<u32>, gates: &[&Gate], now_ms: i64) -> (u32, u32) {
     let allowance = |entrances: bool| -> u32 {
         let silent = gates.iter().filter(|gate| gate.entrance == entrances).filter_map(|gate| {
             let silence = now_ms - gate.now.last_seen_ms?;
@@ -262,9 +269,9 @@ fn interval(occupancy: u32, rights: Option<u32>, gates: &[&Gate], now_ms: i64) -
         });
         u32::try_from(silent.sum::<i64>()).unwrap_or(u32::MAX)
     };
-    let high = occupancy.saturating_add(allowance(true));
-    let high = rights.map_or(high, |capacity| high.min(capacity.max(occupancy)));
-    (occupancy.saturating_sub(allowance(false)), high)
+    let high = known.high.saturating_add(allowance(true));
+    let high = rights.map_or(high, |capacity| high.min(capacity.max(known.high)));
+    (known.low.saturating_sub(allowance(false)), high)
 }
 
 async fn rates(tx: &mut Tx, venue: VenueId, now_ms: i64) -> Result<Rates, DbError> {
@@ -353,7 +360,7 @@ mod tests {
             ("silent for days", vec![gate(true, Some(0), 0), gate(false, Some(0), 0)], Some(220), (0, 220)),
         ] {
             let gates: Vec<&Gate> = gates.iter().collect();
-            assert_eq!(interval(100, rights, &gates, now), expected, "{name}");
+            assert_eq!(interval(Estimate::of(100, 0, 0), rights, &gates, now), expected, "{name}");
         }
     }
 }

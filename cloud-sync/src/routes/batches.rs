@@ -20,7 +20,7 @@ use crate::issuing::{self, Issued, Sheet, Validity};
 use crate::page::{self, PageAsked};
 use crate::problem::{ApiError, Problem};
 use crate::store::{DbError, Row, Tx, params};
-use crate::{audit, replica};
+use crate::{audit, ingest, replica};
 
 /// Most passes in one batch.
 const BATCH_MAX: usize = 5000;
@@ -440,10 +440,14 @@ pub async fn revoke(
             let mut changes = Vec::new();
             for pass in passes(tx, manager.venue, &id).await? {
                 match pass.standing {
-                    PassStanding::Live | PassStanding::Blocked => changes.push(Change::Pass(PassChange {
-                        pass: pass.claims.id(),
-                        row: PassRow { standing: PassStanding::Revoked, until: None, uses: None },
-                    })),
+                    PassStanding::Live | PassStanding::Blocked => {
+                        let named = (&pass.claims.vendor, pass.claims.cti);
+                        ingest::recheck_standing(tx, manager.venue, named, "revoked", app.now_ms()).await?;
+                        changes.push(Change::Pass(PassChange {
+                            pass: pass.claims.id(),
+                            row: PassRow { standing: PassStanding::Revoked, until: None, uses: None },
+                        }));
+                    }
                     PassStanding::Revoked | PassStanding::Superseded => {}
                 }
             }

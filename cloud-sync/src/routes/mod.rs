@@ -1,6 +1,7 @@
 //! One file per resource. Every route is listed here once and described by its own attributes.
 
 mod batches;
+mod conflicts;
 mod enrolment;
 mod gates;
 mod health;
@@ -8,6 +9,8 @@ mod overview;
 pub mod pages;
 mod passes;
 mod products;
+mod recounts;
+mod replay;
 mod rights;
 mod session;
 mod setup;
@@ -38,6 +41,8 @@ pub fn all() -> OpenApiRouter<App> {
         .routes(routes!(overview::live))
         .routes(routes!(zones::list, zones::create))
         .routes(routes!(zones::change))
+        .routes(routes!(recounts::recount))
+        .routes(routes!(recounts::days))
         .routes(routes!(gates::list, gates::create))
         .routes(routes!(enrolment::invite))
         .routes(routes!(gates::revoke_device))
@@ -56,6 +61,13 @@ pub fn all() -> OpenApiRouter<App> {
         .routes(routes!(passes::reissue))
         .routes(routes!(overview::alerts))
         .routes(routes!(overview::parked))
+        .routes(routes!(conflicts::list))
+        .routes(routes!(conflicts::show))
+        .routes(routes!(conflicts::assign))
+        .routes(routes!(conflicts::resolve))
+        .routes(routes!(conflicts::figures))
+        .routes(routes!(conflicts::retry))
+        .routes(routes!(replay::replay))
         .routes(routes!(enrolment::enrol))
         .routes(routes!(sync::events))
         .routes(routes!(sync::changes))

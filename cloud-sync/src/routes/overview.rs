@@ -104,7 +104,7 @@ async fn show(
 #[derive(Serialize, ToSchema)]
 pub struct Alert {
     id: String,
-    /// `fork`, `journal_shorter`, `double_use`, `recount_lost` or `over_capacity`.
+    /// As in `conflicts`.
     kind: String,
     gate_id: Option<String>,
     evidence: String,
@@ -122,7 +122,7 @@ pub struct Inbox {
     applied: i64,
 }
 
-/// What somebody should look at, newest first; the `Link` header of a full page leads to the next.
+/// The inbox in short, newest first; `conflicts` has the evidence. The `Link` header of a full page leads to the next.
 #[utoipa::path(get, path = "/v1/venues/{venue}/alerts", tag = "live",
     params(("venue" = String, Path), ("limit" = Option<i64>, Query, description = "1 to 500, usually 100"), ("after" = Option<String>, Query, description = "from the Link header of the page before")),
     responses((status = 200, body = Inbox), (status = 404, body = Problem, content_type = "application/problem+json")))]
@@ -137,7 +137,7 @@ pub async fn alerts(
         .read(async |tx| {
             let rows = tx
                 .query(
-                    "SELECT alert_id, kind, gate_id, evidence, raised_ms FROM alerts WHERE venue_id = $1 AND (raised_ms < $2 OR (raised_ms = $2 AND alert_id > $3)) ORDER BY raised_ms DESC, alert_id LIMIT $4",
+                    "SELECT conflict_id, kind, gate_id, evidence, raised_ms FROM conflicts WHERE venue_id = $1 AND (raised_ms < $2 OR (raised_ms = $2 AND conflict_id > $3)) ORDER BY raised_ms DESC, conflict_id LIMIT $4",
                     params![manager.venue, place.at_ms, place.id, limit],
                 )
                 .await?;
@@ -154,7 +154,7 @@ pub async fn alerts(
             Ok::<_, DbError>(Inbox {
                 alerts,
                 parked: tx.number("SELECT COUNT(*) FROM parked WHERE venue_id = $1", params![manager.venue]).await?,
-                applied: tx.number("SELECT COUNT(*) FROM events WHERE venue_id = $1", params![manager.venue]).await?,
+                applied: tx.number("SELECT applied FROM venues WHERE venue_id = $1", params![manager.venue]).await?,
             })
         })
         .await?;
@@ -172,7 +172,7 @@ pub struct ParkedItem {
     /// Why it was kept aside.
     reason: String,
     /// How large it is.
-    size: usize,
+    size: u32,
     received_ms: i64,
 }
 
@@ -190,7 +190,7 @@ pub async fn parked(
         .db()
         .read(async |tx| {
             tx.query(
-                "SELECT hash, device_id, reason, bytes, received_ms FROM parked WHERE venue_id = $1 AND (received_ms < $2 OR (received_ms = $2 AND hash > $3)) ORDER BY received_ms DESC, hash LIMIT $4",
+                "SELECT hash, device_id, reason, LENGTH(bytes), received_ms FROM parked WHERE venue_id = $1 AND (received_ms < $2 OR (received_ms = $2 AND hash > $3)) ORDER BY received_ms DESC, hash LIMIT $4",
                 params![manager.venue, place.at_ms, place.id, limit],
             )
             .await
@@ -201,7 +201,7 @@ pub async fn parked(
             id: row.get(0)?,
             device_id: row.get(1)?,
             reason: row.get(2)?,
-            size: row.get::<Vec<u8>>(3)?.len(),
+            size: row.get(3)?,
             received_ms: row.get(4)?,
         })
     };

@@ -18,7 +18,7 @@ use crate::extract::{Json, Query, Within};
 use crate::issuing::{self, Code, Issued};
 use crate::problem::{ApiError, Problem};
 use crate::store::{DbError, Tx, params};
-use crate::{audit, replica};
+use crate::{audit, ingest, replica};
 
 /// A pass and what happened to it.
 #[derive(Serialize, ToSchema)]
@@ -207,7 +207,7 @@ async fn stand(
             let now = issuing::standing_text(pass.standing);
             return Err(ApiError::conflict("standing", format!("The pass is {now}; that can't be changed any more.")));
         }
-        set(tx, manager.venue, &pass, to).await?;
+        set(tx, manager.venue, &pass, to, app.now_ms()).await?;
         let (before, after) = (issuing::standing_text(pass.standing), issuing::standing_text(to));
         audit::record(tx, app, manager, action, Some(&format!("{cti} {before}")), Some(&format!("{cti} {after}")))
             .await?;
@@ -217,13 +217,14 @@ async fn stand(
     .await
 }
 
-async fn set(tx: &mut Tx, venue: VenueId, pass: &Issued, to: PassStanding) -> Result<(), DbError> {
+async fn set(tx: &mut Tx, venue: VenueId, pass: &Issued, to: PassStanding, now_ms: i64) -> Result<(), DbError> {
     tx.execute(
         "UPDATE passes SET standing = $1 WHERE venue_id = $2 AND cti = $3",
         params![issuing::standing_text(to), venue, pass.claims.cti],
     )
-    .await
-    .map(|_| ())
+    .await?;
+    ingest::recheck_standing(tx, venue, (&pass.claims.vendor, pass.claims.cti), issuing::standing_text(to), now_ms)
+        .await
 }
 
 fn told(pass: &Issued, standing: PassStanding) -> Change {
@@ -306,7 +307,7 @@ pub async fn reissue(
                 )
                 .await?;
             issuing::log(tx, manager.venue, &new, usize::try_from(place).unwrap_or(0)).await?;
-            set(tx, manager.venue, &old, PassStanding::Superseded).await?;
+            set(tx, manager.venue, &old, PassStanding::Superseded, app.now_ms()).await?;
             tx.execute(
                 "UPDATE passes SET superseded_by = $1 WHERE venue_id = $2 AND cti = $3",
                 params![new.claims.cti, manager.venue, cti],

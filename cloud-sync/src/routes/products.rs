@@ -2,14 +2,15 @@
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use gate_core::ids::{VenueId, ZoneId};
+use gate_core::decision::{Exposure, exposure};
+use gate_core::ids::{GateId, VenueId, ZoneId};
 use gate_core::product::{OfflineScope, Product, ProductKind, Rule, RuleText, SecondScan};
 use gate_core::sync::v1::Change;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::setup::text;
-use super::zones;
+use super::{conflicts, rights, zones};
 use crate::app::App;
 use crate::auth::Manager;
 use crate::extract::Json;
@@ -42,13 +43,41 @@ pub struct ProductInfo {
     second_scan: String,
     /// `home_gate`, `site` or `any`.
     offline_scope: String,
+    /// The only entrance that takes it, for `home_gate`.
+    home_gate: Option<String>,
     max_staleness_s: Option<u32>,
     attention: Option<String>,
     open_ms: Option<u32>,
+    /// How often one pass can be used too often while gates are apart.
+    exposure: ExposureInfo,
 }
 
-impl From<Product> for ProductInfo {
-    fn from(product: Product) -> Self {
+/// What can happen to one pass while gates can't hear each other, and what did.
+#[derive(Serialize, ToSchema)]
+pub struct ExposureInfo {
+    /// Entrances that take it.
+    gates: u32,
+    /// Extra uses in its whole life, at most; nothing where there is no limit in all.
+    extra_in_all: Option<u64>,
+    /// Extra uses on one day, at most; nothing where there is no limit per day.
+    extra_per_day: Option<u64>,
+    /// Extra uses of all its passes that gates have reported.
+    extra_uses: i64,
+}
+
+impl ExposureInfo {
+    fn new(exposure: Exposure, extra_uses: i64) -> Self {
+        Self {
+            gates: exposure.gates,
+            extra_in_all: exposure.extra_in_all,
+            extra_per_day: exposure.extra_per_day,
+            extra_uses,
+        }
+    }
+}
+
+impl From<(Product, ExposureInfo)> for ProductInfo {
+    fn from((product, exposure): (Product, ExposureInfo)) -> Self {
         Self {
             id: product.number,
             number: product.number,
@@ -71,9 +100,11 @@ impl From<Product> for ProductInfo {
                 OfflineScope::Any => "any",
             }
             .to_owned(),
+            home_gate: product.home_gate.map(|gate| gate.to_string()),
             max_staleness_s: product.max_staleness_s,
             attention: product.attention,
             open_ms: product.open_ms,
+            exposure,
         }
     }
 }
@@ -96,6 +127,9 @@ pub struct ProductAsked {
     second_scan: Option<SecondScan>,
     #[schema(value_type = Option<String>)]
     offline_scope: Option<OfflineScope>,
+    /// The one entrance that takes it; needed for the scope `home_gate`.
+    #[schema(value_type = Option<String>)]
+    home_gate: Option<GateId>,
     max_staleness_s: Option<u32>,
     attention: Option<String>,
     open_ms: Option<u32>,
@@ -126,14 +160,39 @@ fn read(body: &str) -> Result<Product, DbError> {
 #[utoipa::path(get, path = "/v1/venues/{venue}/products", tag = "products", params(("venue" = String, Path)),
     responses((status = 200, body = Vec<ProductInfo>), (status = 404, body = Problem, content_type = "application/problem+json")))]
 pub async fn list(State(app): State<App>, manager: Manager) -> Result<Json<Vec<ProductInfo>>, ApiError> {
-    let rows = app
+    let products = app
         .db()
         .read(async |tx| {
-            tx.query("SELECT body FROM products WHERE venue_id = $1 ORDER BY number", params![manager.venue]).await
+            let rows = tx
+                .query("SELECT body FROM products WHERE venue_id = $1 ORDER BY number", params![manager.venue])
+                .await?;
+            let extra = conflicts::extra_uses(tx, manager.venue).await?;
+            let mut products = Vec::new();
+            for row in rows {
+                let product = read(&row.get::<String>(0)?)?;
+                let found = exposure(&product, entrances(tx, manager.venue, &product).await?, None);
+                let uses = extra.get(&product.number).copied().unwrap_or(0);
+                products.push(ProductInfo::from((product, ExposureInfo::new(found, uses))));
+            }
+            Ok::<_, DbError>(products)
         })
         .await?;
-    let products = rows.iter().map(|row| read(&row.get::<String>(0)?).map(ProductInfo::from));
-    Ok(Json(products.collect::<Result<_, DbError>>()?))
+    Ok(Json(products))
+}
+
+/// Entrances that lead into one of a product's zones, or into any if it names none.
+async fn entrances(tx: &mut Tx, venue: VenueId, product: &Product) -> Result<u32, DbError> {
+    let rows = tx.query("SELECT gate_id FROM gates WHERE venue_id = $1 AND direction = 'in'", params![venue]).await?;
+    let mut found = 0;
+    for row in rows {
+        let gate: GateId = row.get(0)?;
+        let mut leads = product.zones.is_empty();
+        for zone in &product.zones {
+            leads = leads || rights::leads_into(tx, venue, gate, *zone).await?;
+        }
+        found += u32::from(leads);
+    }
+    Ok(found)
 }
 
 /// Makes a product.
@@ -173,12 +232,29 @@ pub async fn create(
         max_staleness_s: asked.max_staleness_s,
         attention: asked.attention.map(|words| text("/attention", &words, 120)).transpose()?,
         open_ms: asked.open_ms,
+        home_gate: asked.home_gate,
     };
-    let product = app
+    let at_home = product.offline_scope == OfflineScope::HomeGate;
+    if at_home != product.home_gate.is_some() {
+        let detail = "The scope home_gate needs the one entrance that takes the pass, and no other scope has one.";
+        return Err(ApiError::field("/home_gate", detail));
+    }
+    let (product, found) = app
         .change(manager.venue, async |tx| {
             for (at, zone) in product.zones.iter().enumerate() {
                 if zones::one(tx, manager.venue, *zone).await?.is_none() {
                     return Err(ApiError::field(&format!("/zones/{at}"), "There is no such zone in this venue."));
+                }
+            }
+            if let Some(gate) = product.home_gate {
+                let known = tx
+                    .number(
+                        "SELECT COUNT(*) FROM gates WHERE venue_id = $1 AND gate_id = $2 AND direction = 'in'",
+                        params![manager.venue, gate],
+                    )
+                    .await?;
+                if known == 0 {
+                    return Err(ApiError::field("/home_gate", "There is no such entrance in this venue."));
                 }
             }
             match store(tx, manager.venue, &product).await {
@@ -189,8 +265,9 @@ pub async fn create(
             }
             audit::record(tx, &app, &manager, "product.create", None, Some(&product)).await?;
             replica::publish(tx, app.master(), manager.venue, vec![Change::Product(product.clone())]).await?;
-            Ok(product)
+            let found = exposure(&product, entrances(tx, manager.venue, &product).await?, None);
+            Ok((product, found))
         })
         .await?;
-    Ok((StatusCode::CREATED, Json(product.into())))
+    Ok((StatusCode::CREATED, Json((product, ExposureInfo::new(found, 0)).into())))
 }

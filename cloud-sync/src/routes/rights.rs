@@ -8,6 +8,7 @@ use gate_core::ids::{GateId, VenueId, ZoneId};
 use gate_core::sync::v1::ZoneRow;
 
 use super::zones;
+use crate::fence;
 use crate::problem::ApiError;
 use crate::store::{DbError, Tx, params};
 
@@ -43,6 +44,12 @@ pub async fn leads_into(tx: &mut Tx, venue: VenueId, gate: GateId, zone: ZoneId)
 
 /// Refuses a new holder while the one before may still admit somebody.
 pub async fn may_hold(tx: &mut Tx, venue: VenueId, zone: ZoneId, gate: GateId) -> Result<(), ApiError> {
+    if fence::is_at(tx, venue, gate).await? {
+        return Err(ApiError::conflict(
+            HELD,
+            "Two histories of this gate's device exist. Look at the inbox first: rights are given to one gate, not to a copy.",
+        ));
+    }
     let row = tx
         .first(
             "SELECT rights_holder, released_by, released_at FROM zones WHERE venue_id = $1 AND zone_id = $2",

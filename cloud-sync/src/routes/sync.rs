@@ -14,17 +14,18 @@ use crate::app::App;
 use crate::auth::{AnyDevice, DeviceChannel, EnrolledDevice, revoked};
 use crate::live::Listener;
 use crate::problem::{ApiError, Problem, too_large};
+use crate::replica::Answer;
 use crate::store::{DbError, params};
-use crate::{ingest, replica};
+use crate::{fence, ingest, replica};
 
 /// A held channel ends after this long; the gate opens a new one with a new signature.
 const LIVE: Duration = Duration::from_secs(600);
 /// Without a notice, the database is asked this often: another process may have written.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
 
-/// Takes a journal's events (`Push` in, `PushReply` out). What a withdrawn device sends is kept aside, and it hears 403.
+/// Takes a journal's events (`Push` in, `PushReply` out). What a withdrawn or fenced device sends is kept aside, and it hears 403.
 #[utoipa::path(post, path = "/v1/sync/events", tag = "devices", request_body(content = Vec<u8>, content_type = "application/cbor"),
-    responses((status = 200, content_type = "application/cbor"), (status = 400, body = Problem, content_type = "application/problem+json"), (status = 401, body = Problem, content_type = "application/problem+json"), (status = 403, body = Problem, content_type = "application/problem+json"), (status = 413, body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, content_type = "application/cbor"), (status = 400, body = Problem, content_type = "application/problem+json"), (status = 401, body = Problem, content_type = "application/problem+json"), (status = 403, body = Problem, content_type = "application/problem+json"), (status = 413, body = Problem, content_type = "application/problem+json"), (status = 429, body = Problem, content_type = "application/problem+json"), (status = 503, body = Problem, content_type = "application/problem+json")))]
 pub async fn events(State(app): State<App>, device: AnyDevice) -> Result<impl IntoResponse, ApiError> {
     let push: Push = canonical::decode(&device.body).map_err(|error| ApiError::malformed(error.to_string()))?;
     let size: usize = push.events.iter().map(|event| event.len()).sum();
@@ -34,6 +35,10 @@ pub async fn events(State(app): State<App>, device: AnyDevice) -> Result<impl In
     if device.revoked {
         app.change(device.venue, async |tx| ingest::quarantine(tx, &app, &device, &push).await).await?;
         return Err(revoked(&app, &device).await);
+    }
+    if device.fenced {
+        app.change(device.venue, async |tx| ingest::quarantine(tx, &app, &device, &push).await).await?;
+        return Err(fence::told());
     }
     let reply = app.change(device.venue, async |tx| ingest::push(tx, &app, &device, &push).await).await?;
     Ok(([(CONTENT_TYPE, MEDIA_TYPE)], canonical::encode(&reply)))
@@ -47,8 +52,12 @@ pub async fn changes(
     EnrolledDevice(device): EnrolledDevice,
 ) -> Result<impl IntoResponse, ApiError> {
     let pull: Pull = canonical::decode(&device.body).map_err(|error| ApiError::malformed(error.to_string()))?;
-    let reply =
-        app.db().read(async |tx| replica::answer(tx, app.master(), device.venue, &pull, app.now_ms()).await).await?;
+    let reply = match app.db().read(async |tx| replica::answer(tx, &app, &device, &pull).await).await? {
+        Answer::Follows(reply) => reply,
+        Answer::Unknown => {
+            return Err(app.change(device.venue, async |tx| replica::cut(tx, &app, &device, &pull).await).await?);
+        }
+    };
     // Only a position that the answer found true is believed.
     app.db().write(async |tx| replica::note_pull(tx, &device, pull.position).await).await?;
     Ok(([(CONTENT_TYPE, MEDIA_TYPE)], canonical::encode(&reply)))

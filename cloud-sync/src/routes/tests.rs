@@ -1,5 +1,7 @@
 //! The API as a whole: every refusal is a problem, every route is described, and gates get in by one code.
 
+mod trust;
+
 use axum::body::Body;
 use axum::http::Request;
 use ed25519_dalek::SigningKey;
@@ -180,7 +182,7 @@ async fn a_code_enrols_one_device_once_and_a_lost_answer_can_be_asked_for_again(
         .iter()
         .filter_map(|statement| match &statement.body {
             StatementBody::Device(device) => Some(device.revoked),
-            StatementBody::Issuer(_) | StatementBody::Duty(_) => None,
+            StatementBody::Issuer(_) | StatementBody::Duty(_) | StatementBody::Chain(_) => None,
         })
         .collect();
     assert_eq!(revoked, [true, false], "the gate's earlier device is withdrawn");
@@ -219,7 +221,10 @@ async fn time_is_signed_for_the_one_who_asked() {
         device.enrolled.statements.iter().find_map(|bytes| {
             match Statement::open(bytes, device.enrolled.venue, &device.enrolled.root).unwrap().body {
                 StatementBody::Duty(duty) if duty.duty == wanted => Some(duty.key),
-                StatementBody::Issuer(_) | StatementBody::Device(_) | StatementBody::Duty(_) => None,
+                StatementBody::Issuer(_)
+                | StatementBody::Device(_)
+                | StatementBody::Duty(_)
+                | StatementBody::Chain(_) => None,
             }
         })
     };

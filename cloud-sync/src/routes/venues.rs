@@ -81,6 +81,7 @@ pub async fn found(tx: &mut Tx, app: &App, new: NewVenue, owner: &str) -> Result
         max_staleness_s: None,
         attention: None,
         open_ms: None,
+        home_gate: None,
     };
     super::products::store(tx, id, &visitor).await?;
     let mut changes: Vec<Change> = statements.into_iter().map(|s| Change::Statement(ByteBuf::from(s))).collect();

@@ -18,7 +18,7 @@ use crate::store::{DbError, Row, Tx, params};
 use crate::{audit, ingest, replica};
 
 /// The most that a zone may hold.
-const CAPACITY_MAX: u32 = 1_000_000;
+pub const CAPACITY_MAX: u32 = 1_000_000;
 
 /// A zone.
 #[derive(Serialize, ToSchema)]
@@ -204,7 +204,7 @@ pub async fn change(
             audit::record(tx, &app, &manager, "zone.change", Some(&before), Some(&after)).await?;
             let told = replica::publish(tx, app.master(), manager.venue, vec![Change::Zone(after.clone())]).await?;
             rights::note(tx, manager.venue, &before, &after, told).await?;
-            ingest::note_capacity(tx, manager.venue, id, None, app.now_ms()).await?;
+            ingest::note_conditions(tx, manager.venue, id, None, app.now_ms()).await?;
             Ok(after)
         })
         .await?;

@@ -121,9 +121,10 @@ fn connect(path: Option<&Path>, reads_only: bool) -> Result<rusqlite::Connection
     if is_foreign(&connection)? {
         return Err(DbError::Foreign);
     }
+    // 64 MiB of pages: with a million events the inner pages of every index must stay in memory.
     connection
         .execute_batch(
-            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;",
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF; PRAGMA cache_size = -65536;",
         )
         .map_err(translate)?;
     if reads_only {

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use crate::replica::Limits;
 pub use read::Problem;
 use read::Section;
 
@@ -35,6 +36,12 @@ pub struct Config {
     pub ntp_marker: PathBuf,
     /// What is logged, and how.
     pub log: Log,
+    /// Space held free for staff and exits, MB.
+    pub reserve_mb: u32,
+    /// Space the database may use, MB.
+    pub database_mb: u32,
+    /// Most that sync may use of the network, kilobits a second; 0: no limit.
+    pub limit_kbit_s: u32,
 }
 
 /// The eye.
@@ -143,6 +150,13 @@ impl Config {
         let presence = lane.switch("presence", found);
         let barrier = lane.switch("barrier", found);
         lane.finish(found);
+        let mut storage = top.section("storage", found);
+        let reserve_mb = storage.number("reserve_mb", 0..=4096, found);
+        let database_mb = storage.number("database_mb", 0..=1_000_000, found);
+        storage.finish(found);
+        let mut sync = top.section("sync", found);
+        let limit_kbit_s = sync.number("limit_kbit_s", 0..=1_000_000, found);
+        sync.finish(found);
         let mut screen = top.section("screen", found);
         let listen = screen.parsed("listen", found, |text| match text.parse::<SocketAddr>() {
             Ok(address) if address.ip().is_loopback() => Ok(address),
@@ -180,7 +194,16 @@ impl Config {
             screen: listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0))),
             ntp_marker,
             log: Log { level, json: format == "json" },
+            reserve_mb,
+            database_mb,
+            limit_kbit_s,
         })
+    }
+
+    /// How much space the gate may use and must keep.
+    pub fn limits(&self) -> Limits {
+        let bytes = |mb: u32| u64::from(mb) * 1_000_000;
+        Limits { reserve_bytes: bytes(self.reserve_mb), journal_bytes: bytes(self.database_mb) }
     }
 
     /// Where the database is.

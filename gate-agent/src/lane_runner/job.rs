@@ -5,7 +5,7 @@ use gate_core::ids::{EventId, LaneId};
 use gate_core::lane::Ticket;
 use gate_core::time::Now;
 
-use crate::replica::Replica;
+use crate::replica::{Replica, ReplicaError};
 
 /// A piece of work for the writer of the replica.
 #[expect(clippy::large_enum_variant, reason = "one at a time, handed over and carried out")]
@@ -43,6 +43,8 @@ pub enum StorageNews {
     Stored(Ticket, EventId),
     /// A record could not be stored, and why.
     NotStored(Ticket, String),
+    /// The database is damaged, and how: the program must end, so that the next start mends it.
+    Damaged(String),
     /// Storage took a probe after a failure: it works again.
     WorksAgain,
     /// Storage did not take the probe either.
@@ -57,6 +59,7 @@ impl Job {
         match self {
             Self::Record { ticket, lane, now, body } => match (replica.record(lane, now, body), ticket) {
                 (Ok(sealed), Some(ticket)) => Some(StorageNews::Stored(ticket, sealed.event.id)),
+                (Err(error @ ReplicaError::Damaged { .. }), _) => Some(StorageNews::Damaged(error.to_string())),
                 (Err(error), Some(ticket)) => Some(StorageNews::NotStored(ticket, error.to_string())),
                 (Ok(_), None) => None,
                 (Err(error), None) => {

@@ -4,12 +4,15 @@
 use std::collections::HashMap;
 
 use gate_core::event::{EventBody, Part};
-use gate_core::ids::{BootId, EventId, Hash, LaneId};
+use gate_core::ids::{EventId, Hash, LaneId};
 use gate_core::lane::{Effect, Input, Lane, LaneEvent, LaneStatus, PulseKey, PulseResult, Ticket};
+use gate_core::mutant::{self, Mutant};
 use gate_core::occupancy::Fullness;
+use gate_core::signals::ScreenKind;
 use gate_core::sync::v1::GateRow;
-use gate_core::time::{ClockReading, Now, TimeKeeper};
-use hardware::gate_io::{IoDown, IoEvent, Pattern};
+use gate_core::time::{ClockReading, Now, TimeKeeper, Trust};
+use gate_core::view::Readiness;
+use hardware::gate_io::{Hello, IoDown, IoEvent, Pattern};
 use hardware::lines;
 use hardware::reader::ReaderEvent;
 use tokio::sync::watch;
@@ -22,6 +25,10 @@ use crate::config::LaneInputs;
 use crate::replica::{ReplicaReader, ReplicaStatus};
 use crate::screen::{Facts, OpeningTimes};
 use crate::sync::engine::SignedMoment;
+
+/// A wait that ends sooner is not shown, microseconds: nobody sees a lamp for a millisecond, and lighting it takes hand,
+/// screens and processor from the record that somebody waits for.
+const UNSEEN_WAIT_US: u64 = 100_000;
 
 /// What a lane can do and read.
 pub trait Ports {
@@ -45,10 +52,8 @@ pub struct Known {
     pub replica: ReplicaReader,
     /// What is wired.
     pub inputs: LaneInputs,
-    /// Which boot of the machine this is.
-    pub boot: BootId,
-    /// The persisted time floor, Unix milliseconds.
-    pub floor_ms: i64,
+    /// Time as it goes on from what the journal says has passed.
+    pub time: TimeKeeper,
     /// What the screens show.
     pub facts: watch::Sender<Facts>,
 }
@@ -73,6 +78,10 @@ pub struct Runner<P> {
     withdrawn: Option<bool>,
     /// What the lane wants to show, whatever the standing makes of it.
     lane_shows: Option<LaneStatus>,
+    /// How old the replica was and how far the clock was believed at a decision that is not logged yet.
+    judged_on: Option<(Option<i64>, Trust)>,
+    /// Since a wait began that is not shown yet: when it will be, monotonic microseconds.
+    wait_seen_us: Option<u64>,
     /// Set while the replica can't be read.
     unreadable: Option<Unreadable>,
     /// Set while events can't be written: when the next probe is due.
@@ -94,8 +103,7 @@ struct Unreadable {
 impl<P: Ports> Runner<P> {
     /// A lane that knows nothing yet: [`Runner::begin`] comes next.
     pub fn new(known: Known, ports: P) -> Self {
-        let Known { replica, inputs, boot, floor_ms, facts } = known;
-        let time = TimeKeeper::new(boot, floor_ms);
+        let Known { replica, inputs, time, facts } = known;
         let lane = Lane::new(setup(None, inputs), ports.clocks().mono_us);
         facts.send_modify(|facts| facts.not_deciding = Standing::NotSetUp.why());
         Self {
@@ -112,6 +120,8 @@ impl<P: Ports> Runner<P> {
             standing: Standing::NotSetUp,
             withdrawn: None,
             lane_shows: None,
+            judged_on: None,
+            wait_seen_us: None,
             unreadable: None,
             unwritable: None,
             probing: false,
@@ -141,7 +151,7 @@ impl<P: Ports> Runner<P> {
 
     /// When to give [`LaneEvent::Woke`] next, monotonic microseconds.
     pub fn next_wake_us(&self) -> Option<u64> {
-        self.lane.next_wake()
+        self.lane.next_wake().into_iter().chain(self.wait_seen_us).min()
     }
 
     fn us(&self) -> u64 {
@@ -154,9 +164,11 @@ impl<P: Ports> Runner<P> {
         self.ask_for_unsettled();
     }
 
-    /// Gives the lane an event and carries out what it answers, until nothing follows.
+    /// Gives the lane an event and carries out what it answers, until nothing follows. Last of all what then is to be
+    /// seen: whoever stands there waits for the record and the relay, not for a screen that is out of date already.
     pub fn feed(&mut self, event: LaneEvent) {
         let mut waiting = vec![event];
+        let mut shows = None;
         while let Some(event) = waiting.pop() {
             let now = self.now();
             for effect in self.lane.handle(event, now) {
@@ -164,9 +176,18 @@ impl<P: Ports> Runner<P> {
                     Effect::Judge(code) => waiting.extend(self.judge(code, now)),
                     Effect::Record(ticket, body) => self.record(ticket, now, body),
                     Effect::Open { key, ms } => waiting.extend(self.open(key, ms)),
-                    Effect::Show(status) => self.show(*status),
+                    Effect::Show(status) => shows = Some(*status),
                 }
             }
+        }
+        match shows {
+            Some(status) => self.show(status),
+            None if self.wait_seen_us.is_some_and(|due| self.us() >= due) => self.light(),
+            None => {}
+        }
+        let closed = self.lane.readiness() == Readiness::OutOfOrder;
+        if self.facts.borrow().closed != closed {
+            self.tell(|facts| facts.closed = closed);
         }
     }
 
@@ -179,7 +200,10 @@ impl<P: Ports> Runner<P> {
         let gate = self.gate.as_ref()?;
         let readiness = self.standing.readiness(self.lane.readiness());
         match self.judge.decide(text, &mut self.replica, gate, readiness, now) {
-            Ok((input, verdict)) => Some(LaneEvent::Judged { input: Box::new(input), verdict }),
+            Ok((input, verdict)) => {
+                self.judged_on = Some((input.view.age_ms, now.trust));
+                Some(LaneEvent::Judged { input: Box::new(input), verdict })
+            }
             Err(error) => {
                 // The lane stops waiting by itself, and a free exit opens.
                 let text = text.clone();
@@ -209,9 +233,7 @@ impl<P: Ports> Runner<P> {
         self.standing = standing;
         let why = self.standing.why();
         self.tell(|facts| facts.not_deciding = why);
-        if let Some(status) = self.lane_shows.take() {
-            self.show(status);
-        }
+        self.light();
     }
 
     fn is_free_exit(&self) -> bool {
@@ -251,11 +273,33 @@ impl<P: Ports> Runner<P> {
         }
     }
 
+    /// Shows what the lane says, unless it is a wait that may be over before anybody could see it.
     fn show(&mut self, status: LaneStatus) {
-        self.lane_shows = Some(status.clone());
+        let kind = self.standing.shown(status.clone(), self.is_free_exit()).kind;
+        self.lane_shows = Some(status);
+        let seen = self.facts.borrow().lane.as_ref().map(|lane| lane.kind);
+        if kind == ScreenKind::Wait && seen != Some(kind) {
+            let us = self.us();
+            if us < *self.wait_seen_us.get_or_insert(us + UNSEEN_WAIT_US) {
+                return;
+            }
+        }
+        self.light();
+    }
+
+    /// Lights what the lane shows.
+    fn light(&mut self) {
+        self.wait_seen_us = None;
+        let Some(status) = self.lane_shows.clone() else { return };
         let status = self.standing.shown(status, self.is_free_exit());
         // While the hand is away nothing is lit; its client shows the newest pattern again when it returns.
         self.ports.lamps(pattern_of(status.signal.lamp));
+        if status.kind != ScreenKind::Wait
+            && let Some((replica_age_ms, clock)) = self.judged_on.take()
+        {
+            let reason = status.reason.map(|reason| reason.code());
+            tracing::info!(screen = ?status.kind, reason, replica_age_ms, ?clock, "a code was decided about");
+        }
         self.tell(|facts| facts.lane = Some(status));
     }
 
@@ -265,6 +309,7 @@ impl<P: Ports> Runner<P> {
             ReaderEvent::Seen { captured_mono_us, decode_us, texts, .. } => {
                 if !texts.is_empty() {
                     self.times.frame_us = captured_mono_us;
+                    self.times.decoding_us = decode_us;
                     self.times.read_us = self.us();
                     tracing::debug!(decode_us, "a code was read");
                 }
@@ -305,7 +350,7 @@ impl<P: Ports> Runner<P> {
     /// Something the hand says.
     pub fn hand(&mut self, event: IoEvent) {
         match event {
-            IoEvent::Up { version, fire, active, .. } => {
+            IoEvent::Up(Hello { version, fire, active, .. }) => {
                 tracing::info!(%version, "gate-io is there");
                 self.ports.alive();
                 self.tell(|facts| facts.gate_io = true);
@@ -367,6 +412,7 @@ impl<P: Ports> Runner<P> {
                 self.feed(LaneEvent::NotStored(ticket));
                 self.tell(|facts| facts.storage_fault = Some(why));
             }
+            StorageNews::Damaged(why) => self.cannot_read(&why, None),
             StorageNews::WorksAgain => {
                 self.unwritable = None;
                 self.probing = false;
@@ -504,6 +550,9 @@ impl<P: Ports> Runner<P> {
 
     /// An earlier run may have died between record and pulse: ask what is not settled.
     fn ask_for_unsettled(&self) {
+        if mutant::active(Mutant::ForgetUnsettled) {
+            return;
+        }
         self.ports.store(Job::Unsettled);
     }
 
@@ -511,6 +560,9 @@ impl<P: Ports> Runner<P> {
         use hardware::gate_io::Answer;
         let Ok(of) = event.parse::<EventId>() else { return };
         tracing::info!(event.id = %of, ?answer, "gate-io says what became of it");
+        if mutant::active(Mutant::RetryWithoutId) && answer != Answer::Done {
+            let _away = self.ports.pulse(&format!("{of}/again"), 500);
+        }
         let now = self.now();
         let body = match answer {
             Answer::Done => EventBody::Opened { of },

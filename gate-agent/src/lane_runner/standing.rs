@@ -6,10 +6,13 @@
 
 use gate_core::ids::Direction;
 use gate_core::lane::LaneStatus;
+use gate_core::mutant::{self, Mutant};
 use gate_core::reason::Reason;
 use gate_core::signals::ScreenKind;
 use gate_core::sync::v1::GateRow;
 use gate_core::view::{Egress, Readiness};
+
+use crate::screen::NotDeciding;
 
 /// Whether this gate may decide.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -27,7 +30,7 @@ pub enum Standing {
 impl Standing {
     /// What the replica makes of this gate. `as_of_ms` is there once the replica was complete.
     pub fn of(gate: Option<&GateRow>, as_of_ms: Option<i64>, withdrawn: bool) -> Self {
-        if withdrawn {
+        if withdrawn && !mutant::active(Mutant::WithdrawnDecides) {
             return Self::Withdrawn;
         }
         match gate {
@@ -37,13 +40,16 @@ impl Standing {
     }
 
     /// Why it does not decide, for the status line.
-    pub fn why(&self) -> Option<String> {
-        match self {
-            Self::NotSetUp => Some("this gate has not heard all of its venue's settings and passes yet".to_owned()),
-            Self::Ready => None,
-            Self::Withdrawn => Some("this device was withdrawn by the venue".to_owned()),
-            Self::Unreadable(why) => Some(why.clone()),
-        }
+    pub fn why(&self) -> Option<NotDeciding> {
+        let (code, why) = match self {
+            Self::Ready => return None,
+            Self::NotSetUp => {
+                ("not_set_up", "this gate has not heard all of its venue's settings and passes yet".to_owned())
+            }
+            Self::Withdrawn => ("withdrawn", "this device was withdrawn by the venue".to_owned()),
+            Self::Unreadable(why) => ("unreadable", why.clone()),
+        };
+        Some(NotDeciding { code, why })
     }
 
     /// Whether codes are given to the lane. A free exit needs no answer to open.

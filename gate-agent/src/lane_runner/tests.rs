@@ -10,7 +10,7 @@ use gate_core::sync::v1::{Change, PullReply};
 
 use super::*;
 use crate::replica::Replica;
-use crate::replica::testing::{DEVICE, Folder, GATE, Venue, at, gate_row, open};
+use crate::replica::testing::{DEVICE, Folder, GATE, T0, Venue, at, gate_row, open};
 
 /// Ports with a writer behind them, and no hand.
 #[derive(Clone)]
@@ -50,7 +50,7 @@ impl Desk {
         let (facts, facts_seen) = watch::channel(Facts::default());
         let inputs = LaneInputs { presence: false, barrier: false };
         let writer = Rc::new(RefCell::new(replica));
-        let known = Known { replica: reader, inputs, boot: crate::clock::boot_id(), floor_ms: 0, facts };
+        let known = Known { replica: reader, inputs, time: TimeKeeper::new(crate::clock::boot_id(), 0), facts };
         let mut runner = Runner::new(known, Handless(writer.clone()));
         runner.begin();
         Self { folder, venue, runner, writer, facts: facts_seen }
@@ -142,7 +142,7 @@ fn a_withdrawn_device_lets_nobody_in() {
     assert!(desk.writer.borrow_mut().hear_withdrawal(&word).unwrap());
     desk.runner.replica_changed();
     assert_eq!(desk.shows(), ScreenKind::Fault);
-    assert!(desk.facts.borrow().not_deciding.as_ref().unwrap().contains("withdrawn"));
+    assert!(desk.facts.borrow().not_deciding.as_ref().unwrap().why.contains("withdrawn"));
     desk.runner.feed(LaneEvent::Input(Input::Fire, true));
     assert_eq!(desk.shows(), ScreenKind::Fire, "fire is nobody's to refuse");
 }
@@ -163,4 +163,93 @@ fn what_cannot_be_read_is_tried_again_and_blames_no_part() {
     desk.runner.beat();
     assert_eq!(desk.shows(), ScreenKind::Idle);
     assert_eq!(desk.events(), before, "reading well again is no event either");
+}
+
+/// Ports that do nothing but remember which lamps were lit; records are stored when the test says so.
+#[derive(Clone, Default)]
+struct Watched(Rc<RefCell<Scene>>);
+
+#[derive(Default)]
+struct Scene {
+    us: u64,
+    lamps: Vec<Pattern>,
+    tickets: Vec<Ticket>,
+}
+
+impl Ports for Watched {
+    fn clocks(&self) -> ClockReading {
+        ClockReading { system_ms: T0, mono_us: self.0.borrow().us, ntp: true }
+    }
+    fn pulse(&self, _name: &str, _ms: u32) -> Result<(), IoDown> {
+        Ok(())
+    }
+    fn query(&self, _name: &str) {}
+    fn lamps(&self, pattern: Pattern) {
+        self.0.borrow_mut().lamps.push(pattern);
+    }
+    fn alive(&self) {}
+    fn store(&self, job: Job) {
+        if let Job::Record { ticket: Some(ticket), .. } = job {
+            self.0.borrow_mut().tickets.push(ticket);
+        }
+    }
+}
+
+/// A pass of the venue's only vendor.
+fn good_pass() -> String {
+    let claims = gate_core::pass::Claims {
+        vendor: "V1".parse().unwrap(),
+        venue: "BC".parse().unwrap(),
+        not_before: T0 / 1000 - 3600,
+        expires: T0 / 1000 + 3600,
+        cti: gate_core::ids::Cti([7; 16]),
+        product: 0,
+        flags: gate_core::pass::PassFlags::default(),
+        subject: None,
+    };
+    let key = ed25519_dalek::SigningKey::from_bytes(&[6; 32]);
+    gate_core::pass::issue(&claims, gate_core::ids::Kid([1, 2, 3, 4]), &key, gate_core::pass::VISITOR_LIMIT).unwrap()
+}
+
+#[test]
+fn a_wait_is_shown_only_if_it_lasts() {
+    let text = good_pass();
+    // How long the record takes, and which lamps are lit meanwhile.
+    for (record_us, lit) in [
+        (1_000, vec![Pattern::Green]),
+        (99_999, vec![Pattern::Green]),
+        (100_000, vec![Pattern::Yellow, Pattern::Green]),
+    ] {
+        let folder = Folder::new("wait");
+        let mut venue = Venue::new();
+        let replica = venue.gate(&folder.db());
+        let (facts, facts_seen) = watch::channel(Facts::default());
+        let inputs = LaneInputs { presence: false, barrier: false };
+        let known = Known {
+            replica: replica.reader().unwrap(),
+            inputs,
+            time: TimeKeeper::new(crate::clock::boot_id(), T0),
+            facts,
+        };
+        let ports = Watched::default();
+        let mut runner = Runner::new(known, ports.clone());
+        runner.begin();
+        ports.0.borrow_mut().lamps.clear();
+        let seen = |texts| ReaderEvent::Seen { frame: 1, captured_mono_us: 1, decode_us: 1, texts, luma_mean: 90 };
+        runner.eye(seen(vec![text.clone()]));
+        let [ticket] = ports.0.borrow().tickets[..] else { panic!("one admission is one record") };
+        let end_us = ports.0.borrow().us + record_us;
+        // The shell wakes the runner whenever it asks for it, and with every frame.
+        while let Some(due) = runner.next_wake_us().filter(|due| *due <= end_us) {
+            ports.0.borrow_mut().us = due;
+            runner.feed(LaneEvent::Woke);
+            runner.eye(seen(vec![text.clone()]));
+        }
+        ports.0.borrow_mut().us = end_us;
+        let event = EventId { device: DEVICE, epoch: 1, seq: 9 };
+        runner.storage(StorageNews::Stored(ticket, event));
+        let reason = facts_seen.borrow().lane.as_ref().unwrap().reason;
+        assert_eq!((reason, &ports.0.borrow().lamps), (None, &lit), "a record of {record_us} us");
+        assert_eq!(facts_seen.borrow().lane.as_ref().unwrap().kind, ScreenKind::Admit);
+    }
 }

@@ -3,20 +3,24 @@
 //! A chunk is believed only if the settings key named by the venue's root signed it, it belongs to this venue, begins where
 //! the replica ends and names the last chunk's hash. So changes may come by any road, and none can be rolled back, left
 //! out or swapped. A chunk is applied whole or not at all; the good chunks before a bad one stay.
+//!
+//! While the replica is fetched anew (`resync.rs`) the chunks build its new copy, and the old one goes on deciding.
 
 use gate_core::canonical;
 use gate_core::cose::{self, Purpose};
 use gate_core::ids::Hash;
 use gate_core::keys::PublicKey;
+use gate_core::mutant::{self, Mutant};
 use gate_core::statement::{Duty, Statement, StatementBody};
+use gate_core::sync::plausible;
 use gate_core::sync::v1::{AsOf, CHUNK_LIMIT, Change, Chunk, PullReply, Signed, UseMark};
 use gate_core::time::Now;
 use rusqlite::types::Value;
 
 use super::checked::{Checked, PASSES, SETTINGS};
-use super::keys::{self, blob};
-use super::record::{OUTCOME_NONE, UseRow, direction_number};
-use super::{Fault, Replica, ReplicaError, counts, statements};
+use super::keys::{self, Progress, blob};
+use super::record::{UseRow, direction_number};
+use super::{Fault, Replica, ReplicaError, counts, resync, statements};
 use crate::identity::Identity;
 
 /// What a reply brought.
@@ -67,11 +71,14 @@ impl Replica {
             {
                 refusal = take_as_of(checked, &identity, bytes)?.err();
             }
-            applied.position = keys::progress(checked.db())?.0;
+            applied.position = resync::pulling(checked.db())?.1.position;
             applied.as_of_ms = keys::mark_integer(checked.db(), keys::AS_OF)?;
             applied.keys_changed = keys::mark_integer(checked.db(), keys::KEYRING)? != before;
             Ok((applied, refusal))
         })?;
+        if applied.keys_changed && self.is_withdrawn()? {
+            self.wipe()?;
+        }
         match refusal {
             None => Ok(applied),
             Some(why) => Err(ReplicaError::Refused(why)),
@@ -80,26 +87,37 @@ impl Replica {
 
     /// Takes the venue's word that this device is withdrawn, as it comes with the cloud's refusal: only if the pinned root
     /// signed it about this device, and no newer statement says otherwise. Says whether the device is withdrawn now.
+    ///
+    /// A device that is withdrawn forgets what it knew about passes; its journal stays as it is.
     pub fn hear_withdrawal(&mut self, bytes: &[u8]) -> Result<bool, ReplicaError> {
         let identity = self.identity.clone().ok_or(ReplicaError::NotEnrolled)?;
-        self.write(|checked| {
+        let withdrawn = self.write(|checked| {
             let refuse = |why: String| Fault::from(ReplicaError::Refused(why));
             let stated = Statement::open(bytes, identity.venue, &identity.root).map_err(|e| refuse(e.to_string()))?;
             let subject = stated.subject();
             match stated.body {
                 StatementBody::Device(device) if device.device == identity.device && device.revoked => {}
-                StatementBody::Device(_) | StatementBody::Issuer(_) | StatementBody::Duty(_) => {
+                StatementBody::Device(_)
+                | StatementBody::Issuer(_)
+                | StatementBody::Duty(_)
+                | StatementBody::Chain(_) => {
                     return Err(refuse(format!("a statement about {subject} withdraws nothing from this device")));
                 }
             }
             statements::take(checked, identity.venue, &identity.root, bytes)?;
             statements::withdraws(checked.db(), &identity)
-        })
+        })?;
+        if withdrawn {
+            self.wipe()?;
+        }
+        Ok(withdrawn)
     }
 
-    /// Up to which change the replica has been applied, and the hash of the last chunk: what to ask the cloud with.
+    /// Up to which change the replica has been applied, and the hash of the last chunk: what to ask the cloud with. While
+    /// it is fetched anew, that of the new copy.
     pub fn position(&mut self) -> Result<(u64, Hash), ReplicaError> {
-        self.read(keys::progress)
+        self.heed_wish()?;
+        self.read(|db| resync::pulling(db).map(|(_, progress)| (progress.position, progress.head)))
     }
 
     /// How new the replica is by the settings key's word, Unix milliseconds.
@@ -123,12 +141,15 @@ fn believe(checked: &Checked<'_>, identity: &Identity, bytes: &[u8]) -> Result<R
         Err(Fault::Own(ReplicaError::Refused(why))) => return Ok(Err(why)),
         Err(other) => return Err(other),
     };
-    let (position, head) = keys::progress(checked.db())?;
+    let (_, Progress { position, head, .. }) = resync::pulling(checked.db())?;
     Ok(open_chunk(bytes, &key).and_then(|believed| {
         let chunk = &believed.chunk;
         let length = chunk.changes.len();
         if chunk.venue != identity.venue {
             return Err("the chunk belongs to another venue".to_owned());
+        }
+        if chunk.from > position && mutant::active(Mutant::SkipChunks) {
+            return Ok(believed);
         }
         if chunk.from > position {
             return Err(format!("the chunk begins at change {}, the replica ends at {position}: changes are missing between", chunk.from));
@@ -156,9 +177,10 @@ fn open_chunk(bytes: &[u8], key: &PublicKey) -> Result<Believed, String> {
     Ok(Believed { chunk, hash: Hash::of("gatechunk/1", &payload) })
 }
 
-/// All statements of a chunk must hold before any of its changes is applied.
+/// All statements of a chunk must hold, and all its numbers must be possible, before any of its changes is applied.
 fn check_statements(chunk: &Chunk, identity: &Identity) -> Result<(), String> {
     for change in &chunk.changes {
+        plausible::check(change).map_err(|why| why.to_string())?;
         if let Change::Statement(bytes) = change {
             Statement::open(bytes, identity.venue, &identity.root).map_err(|e| e.to_string())?;
         }
@@ -168,17 +190,20 @@ fn check_statements(chunk: &Chunk, identity: &Identity) -> Result<(), String> {
 
 fn apply_chunk(checked: &mut Checked<'_>, identity: &Identity, believed: Believed) -> Result<(), Fault> {
     let Believed { chunk, hash } = believed;
+    let (mark, progress) = resync::pulling(checked.db())?;
     for change in &chunk.changes {
-        apply_change(checked, identity, change)?;
+        apply_change(checked, identity, progress.side, change)?;
     }
-    keys::set_mark(checked, keys::POSITION, chunk.to.cast_signed().into())?;
-    keys::set_mark(checked, keys::HEAD, blob(&hash.0))?;
+    Progress { position: chunk.to, head: hash, ..progress }.write(checked, mark)?;
     Ok(())
 }
 
-fn apply_change(checked: &mut Checked<'_>, identity: &Identity, change: &Change) -> Result<(), Fault> {
-    let mut setting =
-        |kind: i64, name: &[u8], value: Vec<u8>| checked.put(&SETTINGS, &[kind.into(), blob(name), Value::Blob(value)]);
+/// Statements, uses and counts only ever grow, so they are the same for both copies of the replica; the rest belongs to
+/// the copy that is pulled.
+fn apply_change(checked: &mut Checked<'_>, identity: &Identity, side: i64, change: &Change) -> Result<(), Fault> {
+    let mut setting = |kind: i64, name: &[u8], value: Vec<u8>| {
+        checked.put(&SETTINGS, &[side.into(), kind.into(), blob(name), Value::Blob(value)])
+    };
     match change {
         Change::Statement(bytes) => {
             statements::take(checked, identity.venue, &identity.root, bytes)?;
@@ -190,7 +215,7 @@ fn apply_change(checked: &mut Checked<'_>, identity: &Identity, change: &Change)
         Change::Product(row) => setting(keys::PRODUCT, &row.number.to_be_bytes(), canonical::encode(row))?,
         Change::Pass(change) => {
             let value = canonical::encode(&change.row);
-            checked.put(&PASSES, &[Value::Blob(keys::pass_key(&change.pass)), Value::Blob(value)])?;
+            checked.put(&PASSES, &[side.into(), Value::Blob(keys::pass_key(&change.pass)), Value::Blob(value)])?;
         }
         Change::Use(mark) => take_use(checked, mark)?,
         Change::Count(tally) => counts::rest_on(checked, tally.zone, &tally.basis, &tally.counts)?,
@@ -206,10 +231,14 @@ fn apply_change(checked: &mut Checked<'_>, identity: &Identity, change: &Change)
 
 /// An admission that the cloud reports. This device's own are known by their id and not written twice.
 fn take_use(checked: &mut Checked<'_>, mark: &UseMark) -> Result<(), Fault> {
+    if mutant::active(Mutant::ForgetOthersUses) {
+        return Ok(());
+    }
     let known = UseRow::find(checked, &mark.pass, mark.event)?;
+    let annulled = mark.annulled && !mutant::active(Mutant::AnnulByUnion);
     let row = match known {
         Some(mut row) => {
-            if row.annulled || !mark.annulled {
+            if row.annulled || !annulled {
                 return Ok(());
             }
             row.annulled = true;
@@ -222,8 +251,8 @@ fn take_use(checked: &mut Checked<'_>, mark: &UseMark) -> Result<(), Fault> {
             day: i64::from(mark.service_day.0),
             direction: direction_number(mark.direction),
             charged: mark.charged,
-            annulled: mark.annulled,
-            outcome: OUTCOME_NONE,
+            annulled,
+            ends_s: 0,
             reopens: None,
         },
     };
@@ -241,18 +270,26 @@ fn take_as_of(checked: &mut Checked<'_>, identity: &Identity, bytes: &[u8]) -> R
         Ok(as_of) => as_of,
         Err(error) => return Ok(Err(format!("the replica's age is not proved: {error}"))),
     };
-    let (position, head) = keys::progress(checked.db())?;
+    let (mark, progress) = resync::pulling(checked.db())?;
     if as_of.venue != identity.venue {
         return Ok(Err("the replica's age is told for another venue".to_owned()));
     }
-    if (as_of.position, as_of.head) != (position, head) {
+    if (as_of.position, as_of.head) != (progress.position, progress.head) {
         return Ok(Err(format!(
-            "the replica's age is told for change {}, the replica ends at {position}",
-            as_of.position
+            "the replica's age is told for change {}, the replica ends at {}",
+            as_of.position, progress.position
         )));
     }
-    if keys::mark_integer(checked.db(), keys::AS_OF)?.is_none_or(|known| known < as_of.as_of_ms) {
-        keys::set_mark(checked, keys::AS_OF, as_of.as_of_ms.into())?;
+    let known = keys::mark_integer(checked.db(), keys::AS_OF)?;
+    if mark == keys::RESYNC {
+        // The new copy must be newer than the one it replaces, so that no old history can be put in its place.
+        if known.is_some_and(|known| as_of.as_of_ms < known) {
+            return Ok(Err("the replica that was fetched anew is older than the one that is here".to_owned()));
+        }
+        resync::complete(checked, &progress)?;
+    }
+    if known.is_none_or(|known| known < as_of.as_of_ms) {
+        keys::set_mark(checked, keys::AS_OF, as_of.as_of_ms)?;
     }
     Ok(Ok(()))
 }

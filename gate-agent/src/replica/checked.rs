@@ -39,9 +39,10 @@ macro_rules! table {
 }
 
 table!(IDENTITY, "identity", ["only_one"], "only_one = ?1", ["value"], [], "?1,?2");
-table!(MARKS, "marks", ["name"], "name = ?1", ["value"], [], "?1,?2");
+table!(STATE, "state", ["kind", "name"], "kind = ?1 AND name = ?2", ["one", "two", "value"], [], "?1,?2,?3,?4,?5");
 table!(EPOCHS, "epochs", ["ordinal"], "ordinal = ?1", ["device", "epoch", "first"], [], "?1,?2,?3,?4");
-table!(EVENTS, "events", ["position"], "position = ?1", ["hash"], ["bytes"], "?1,?2,?3");
+table!(EVENTS, "events", ["position"], "position = ?1", ["class", "hash"], ["bytes"], "?1,?2,?3,?4");
+table!(DELIVERED, "delivered", ["position"], "position = ?1", [], [], "?1");
 table!(OUTBOX, "outbox", ["position"], "position = ?1", [], [], "?1");
 table!(
     QUARANTINE,
@@ -61,13 +62,13 @@ table!(
     [],
     "?1,?2,?3,?4,?5,?6"
 );
-table!(UNSETTLED, "unsettled", ["position"], "position = ?1", ["lane"], [], "?1,?2");
+table!(STRANGERS, "strangers", ["epoch"], "epoch = ?1", ["seq", "hash", "bytes"], [], "?1,?2,?3,?4");
 table!(
     USES,
     "uses",
     ["pass", "event"],
     "pass = ?1 AND event = ?2",
-    ["own", "gate", "at_ms", "day", "direction", "charged", "annulled", "outcome", "reopens"],
+    ["own", "gate", "at_ms", "day", "direction", "charged", "annulled", "ends_s", "reopens"],
     [],
     "?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11"
 );
@@ -80,38 +81,26 @@ table!(
     [],
     "?1,?2,?3,?4,?5,?6,?7"
 );
-table!(ZONE_BASES, "zone_bases", ["zone"], "zone = ?1", ["generation", "demand", "value"], [], "?1,?2,?3,?4");
-table!(
-    ZONE_COUNTS,
-    "zone_counts",
-    ["zone", "device", "epoch"],
-    "zone = ?1 AND device = ?2 AND epoch = ?3",
-    ["entries", "exits"],
-    [],
-    "?1,?2,?3,?4,?5"
-);
 table!(STATEMENTS, "statements", ["subject"], "subject = ?1", ["number", "value"], [], "?1,?2,?3");
-table!(SETTINGS, "settings", ["kind", "name"], "kind = ?1 AND name = ?2", ["value"], [], "?1,?2,?3");
-table!(PASSES, "passes", ["pass"], "pass = ?1", ["value"], [], "?1,?2");
+table!(
+    SETTINGS,
+    "settings",
+    ["side", "kind", "name"],
+    "side = ?1 AND kind = ?2 AND name = ?3",
+    ["value"],
+    [],
+    "?1,?2,?3,?4"
+);
+table!(PASSES, "passes", ["side", "pass"], "side = ?1 AND pass = ?2", ["value"], [], "?1,?2,?3");
 
 /// All checked tables.
 const ALL: &[Table] = &[
-    IDENTITY,
-    MARKS,
-    EPOCHS,
-    EVENTS,
-    OUTBOX,
-    QUARANTINE,
-    RECEIPTS,
-    UNSETTLED,
-    USES,
-    MOVEMENTS,
-    ZONE_BASES,
-    ZONE_COUNTS,
-    STATEMENTS,
-    SETTINGS,
-    PASSES,
+    IDENTITY, STATE, EPOCHS, EVENTS, DELIVERED, OUTBOX, QUARANTINE, RECEIPTS, STRANGERS, USES, MOVEMENTS, STATEMENTS,
+    SETTINGS, PASSES,
 ];
+
+/// The row of the table `state` that holds the sum; it does not count itself.
+const OWN_ROW: &str = "kind = 0";
 
 /// The sum over all rows, as it stands after the changes made so far.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -120,20 +109,32 @@ pub(crate) struct Sum(u128);
 impl Sum {
     /// Reads the sum that was stored with the last transaction.
     pub(crate) fn stored(db: &Connection) -> Result<Self> {
-        let bytes: [u8; 16] = db.query_row("SELECT digest FROM progress WHERE only_one = 1", [], |row| row.get(0))?;
+        let bytes: [u8; 16] = db
+            .prepare_cached("SELECT value FROM state WHERE kind = 0 AND name = x''")?
+            .query_row([], |row| row.get(0))?;
         Ok(Self(u128::from_be_bytes(bytes)))
     }
 
     /// Stores the sum.
     pub(crate) fn store(self, db: &Connection) -> Result<()> {
-        db.prepare_cached("INSERT OR REPLACE INTO progress VALUES (1, ?1)")?.execute([self.0.to_be_bytes()]).map(|_| ())
+        db.prepare_cached("INSERT OR REPLACE INTO state VALUES (0, x'', 0, 0, ?1)")?
+            .execute([self.0.to_be_bytes()])
+            .map(|_| ())
+    }
+
+    /// As it is stored.
+    pub(crate) fn bytes(self) -> [u8; 16] {
+        self.0.to_be_bytes()
     }
 
     /// Adds up what really stands in the tables.
     pub(crate) fn counted(db: &Connection) -> Result<Self> {
         let mut sum = Self::default();
         for table in ALL {
-            let sql = format!("SELECT {} FROM {}", table.columns.join(","), table.name);
+            let mut sql = format!("SELECT {} FROM {}", table.columns.join(","), table.name);
+            if table.name == STATE.name {
+                sql.push_str(&format!(" WHERE NOT {OWN_ROW}"));
+            }
             let mut statement = db.prepare(&sql)?;
             let mut rows = statement.query([])?;
             while let Some(row) = rows.next()? {

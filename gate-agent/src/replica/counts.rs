@@ -5,13 +5,14 @@
 
 use gate_core::event::Counted;
 use gate_core::ids::{DeviceId, Direction, EventId, ZoneId};
+use gate_core::mutant::{self, Mutant};
 use gate_core::occupancy::{Actor, ActorCount, Basis, ZoneCount};
 use rusqlite::OptionalExtension;
 use rusqlite::types::Value;
 use uuid::Uuid;
 
 use super::Fault;
-use super::checked::{Checked, MOVEMENTS, ZONE_BASES, ZONE_COUNTS};
+use super::checked::{Checked, MOVEMENTS};
 use super::keys::{self, blob};
 
 /// An event that counts in zones.
@@ -49,14 +50,15 @@ pub(crate) fn move_through(checked: &mut Checked<'_>, passage: &Passage<'_>) -> 
                 Value::Integer(exits),
             ],
         )?;
-        let (basis, demand) = basis_of(checked, *zone)?;
-        if !basis.counts(passage.of.1, generation, passage.at_ms) {
+        let (known_generation, demand) = number(checked, *zone)?;
+        // The basis is looked at only where its generation alone does not answer.
+        if generation < known_generation && !basis_of(checked, *zone)?.counts(passage.of.1, generation, passage.at_ms) {
             continue;
         }
         let actor = Actor::from(passage.by);
         let (known_entries, known_exits) = known(checked, *zone, actor)?;
         put_count(checked, *zone, actor, known_entries + entries, known_exits + exits)?;
-        put_basis(checked, *zone, &basis, demand + entries - exits)?;
+        put_number(checked, *zone, known_generation, demand + entries - exits)?;
     }
     Ok(())
 }
@@ -76,16 +78,17 @@ pub(crate) fn rest_on(
     basis: &Basis,
     told: &[ActorCount],
 ) -> Result<(), Fault> {
-    let (known_basis, _) = basis_of(checked, zone)?;
+    let known_basis = basis_of(checked, zone)?;
     let rank = |basis: &Basis| (basis.generation, basis.event);
     if rank(basis) < rank(&known_basis) {
         return Ok(());
     }
     if rank(basis) > rank(&known_basis) {
         for count in counts(checked, zone)? {
-            checked.remove(&ZONE_COUNTS, &count_key(zone, count.actor))?;
+            keys::remove_state(checked, keys::ACTOR_COUNT, &count_key(zone, count.actor))?;
         }
-        for count in own_counts(checked, zone, basis)? {
+        let beside = if mutant::active(Mutant::RecountAsAbsolute) { vec![] } else { own_counts(checked, zone, basis)? };
+        for count in beside {
             put_count(checked, zone, count.actor, count.entries.cast_signed(), count.exits.cast_signed())?;
         }
     }
@@ -100,62 +103,66 @@ pub(crate) fn rest_on(
     for count in counts(checked, zone)? {
         whole.observe(count);
     }
-    Ok(put_basis(checked, zone, basis, whole.demand())?)
-}
-
-/// The recount a zone rests on, and its number.
-fn basis_of(checked: &Checked<'_>, zone: ZoneId) -> rusqlite::Result<(Basis, i64)> {
-    let row: Option<(i64, Vec<u8>)> = checked
-        .db()
-        .prepare_cached("SELECT demand, value FROM zone_bases WHERE zone = ?1")?
-        .query_row([zone.0.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?;
-    match row {
-        None => Ok((Basis::START, 0)),
-        Some((demand, value)) => Ok((keys::decode(&value)?, demand)),
+    if *basis != known_basis {
+        let value = Value::Blob(gate_core::canonical::encode(basis));
+        keys::put_state(checked, keys::ZONE_BASIS, zone.0.as_bytes(), (0, 0), value)?;
     }
+    Ok(put_number(checked, zone, basis.generation, whole.demand())?)
 }
 
-fn put_basis(checked: &mut Checked<'_>, zone: ZoneId, basis: &Basis, demand: i64) -> rusqlite::Result<()> {
-    let value = gate_core::canonical::encode(basis);
-    checked.put(
-        &ZONE_BASES,
-        &[blob(zone.0.as_bytes()), basis.generation.cast_signed().into(), demand.into(), Value::Blob(value)],
-    )
+/// The recount a zone rests on.
+fn basis_of(checked: &Checked<'_>, zone: ZoneId) -> rusqlite::Result<Basis> {
+    let value: Option<Vec<u8>> = checked
+        .db()
+        .prepare_cached("SELECT value FROM state WHERE kind = ?1 AND name = ?2")?
+        .query_row(rusqlite::params![keys::ZONE_BASIS, zone.0.as_bytes()], |row| row.get(0))
+        .optional()?;
+    value.map_or(Ok(Basis::START), |value| keys::decode(&value))
 }
 
-fn count_key(zone: ZoneId, actor: Actor) -> [Value; 3] {
-    [blob(zone.0.as_bytes()), blob(actor.device.0.as_bytes()), actor.epoch.cast_signed().into()]
+/// The generation of the recount a zone rests on, and the zone's number.
+fn number(checked: &Checked<'_>, zone: ZoneId) -> rusqlite::Result<(u64, i64)> {
+    let row = keys::numbers(checked.db(), keys::ZONE_NUMBER, zone.0.as_bytes())?;
+    Ok(row.map_or((0, 0), |(generation, demand)| (generation.cast_unsigned(), demand)))
+}
+
+fn put_number(checked: &mut Checked<'_>, zone: ZoneId, generation: u64, demand: i64) -> rusqlite::Result<()> {
+    let numbers = (generation.cast_signed(), demand);
+    keys::put_state(checked, keys::ZONE_NUMBER, zone.0.as_bytes(), numbers, Value::Null)
+}
+
+fn count_key(zone: ZoneId, actor: Actor) -> [u8; 40] {
+    let mut key = [0; 40];
+    key[..16].copy_from_slice(zone.0.as_bytes());
+    key[16..32].copy_from_slice(actor.device.0.as_bytes());
+    key[32..].copy_from_slice(&actor.epoch.to_be_bytes());
+    key
 }
 
 /// What an actor is known to have counted in and out.
 fn known(checked: &Checked<'_>, zone: ZoneId, actor: Actor) -> rusqlite::Result<(i64, i64)> {
-    let row: Option<(i64, i64)> = checked
-        .db()
-        .prepare_cached("SELECT entries, exits FROM zone_counts WHERE zone = ?1 AND device = ?2 AND epoch = ?3")?
-        .query_row(rusqlite::params_from_iter(count_key(zone, actor)), |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?;
-    Ok(row.unwrap_or((0, 0)))
+    Ok(keys::numbers(checked.db(), keys::ACTOR_COUNT, &count_key(zone, actor))?.unwrap_or((0, 0)))
 }
 
 fn put_count(checked: &mut Checked<'_>, zone: ZoneId, actor: Actor, entries: i64, exits: i64) -> rusqlite::Result<()> {
-    let [zone, device, epoch] = count_key(zone, actor);
-    checked.put(&ZONE_COUNTS, &[zone, device, epoch, entries.into(), exits.into()])
+    keys::put_state(checked, keys::ACTOR_COUNT, &count_key(zone, actor), (entries, exits), Value::Null)
 }
 
 /// What all actors have counted in a zone.
 fn counts(checked: &Checked<'_>, zone: ZoneId) -> rusqlite::Result<Vec<ActorCount>> {
+    let first = count_key(zone, Actor { device: DeviceId(Uuid::nil()), epoch: 0 });
+    let last = count_key(zone, Actor { device: DeviceId(Uuid::max()), epoch: u64::MAX });
     checked
         .db()
-        .prepare_cached("SELECT device, epoch, entries, exits FROM zone_counts WHERE zone = ?1")?
-        .query_map([zone.0.as_bytes()], |row| {
+        .prepare_cached("SELECT name, one, two FROM state WHERE kind = ?1 AND name BETWEEN ?2 AND ?3")?
+        .query_map(rusqlite::params![keys::ACTOR_COUNT, first, last], |row| {
+            let name: [u8; 40] = row.get(0)?;
+            let device: [u8; 16] = keys::fixed(&name[16..32])?;
+            let epoch: [u8; 8] = keys::fixed(&name[32..])?;
             Ok(ActorCount {
-                actor: Actor {
-                    device: DeviceId(Uuid::from_bytes(row.get(0)?)),
-                    epoch: row.get::<_, i64>(1)?.cast_unsigned(),
-                },
-                entries: row.get::<_, i64>(2)?.cast_unsigned(),
-                exits: row.get::<_, i64>(3)?.cast_unsigned(),
+                actor: Actor { device: DeviceId(Uuid::from_bytes(device)), epoch: u64::from_be_bytes(epoch) },
+                entries: row.get::<_, i64>(1)?.cast_unsigned(),
+                exits: row.get::<_, i64>(2)?.cast_unsigned(),
             })
         })?
         .collect()

@@ -9,8 +9,8 @@ use gate_core::ids::EventId;
 pub enum ReplicaError {
     /// The file is not what was written: bit rot, a failing card, a foreign file.
     #[error(
-        "{} is damaged ({why}). Nothing was changed. Run `gate-agent salvage`: it keeps this file aside, saves every event \
-         whose chain holds, and the rest comes back from the cloud",
+        "{} is damaged ({why}). Nothing was changed. Restart gate-agent or run `gate-agent salvage`: it keeps this file aside, \
+         saves every event whose chain holds, and the rest comes back from the cloud",
         path.display()
     )]
     Damaged {
@@ -19,8 +19,20 @@ pub enum ReplicaError {
         /// What is wrong with it.
         why: String,
     },
+    /// A damaged database, and nobody knows whose it is.
+    #[error(
+        "{} is damaged ({why}), and neither it nor identity.json beside it says whose it is, so nothing can be saved. Nothing \
+         was changed. Put identity.json back from a copy of this card, or move the file aside and enrol this gate again",
+        path.display()
+    )]
+    Ownerless {
+        /// The database.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
     /// No room for the record.
-    #[error("no space left for {}: nothing was recorded. Free space on its partition; the journal continues by itself", path.display())]
+    #[error("no space left for {}: nothing was recorded and nobody is let in automatically; staff and exits use the reserve. Free space on its partition; the journal continues by itself", path.display())]
     Full {
         /// The database.
         path: PathBuf,
@@ -85,6 +97,7 @@ impl ReplicaError {
     pub fn is_fault(&self) -> bool {
         match self {
             Self::Damaged { .. }
+            | Self::Ownerless { .. }
             | Self::Full { .. }
             | Self::ReadOnly { .. }
             | Self::Io { .. }

@@ -7,12 +7,23 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
-use super::checked::{Checked, EPOCHS, MARKS};
+use super::checked::{Checked, EPOCHS, STATE};
 
-/// Mark: up to which change the replica was applied.
-pub(crate) const POSITION: &str = "position";
-/// Mark: the hash of the last chunk.
-pub(crate) const HEAD: &str = "head";
+/// Kinds of rows in the table `state`; 0 is the sum's.
+pub(crate) const UNSETTLED: i64 = 1;
+pub(crate) const ZONE_NUMBER: i64 = 2;
+pub(crate) const ACTOR_COUNT: i64 = 3;
+const MARK: i64 = 4;
+pub(crate) const ZONE_BASIS: i64 = 5;
+
+/// Mark: up to which change the replica that decides was applied ([`Progress`]).
+pub(crate) const REPLICA: &str = "replica";
+/// Mark: the same of the one that is being fetched anew; there as long as it is.
+pub(crate) const RESYNC: &str = "resync";
+/// Mark: the number of the venue's newest word that its chain of changes begins again.
+pub(crate) const CUT: &str = "chain_cut";
+/// Mark: what is revoked stays so when the new copy is complete; there while that copy is fetched because of a cut.
+pub(crate) const CARRY: &str = "carry_revoked";
 /// Mark: how new the replica is, Unix milliseconds.
 pub(crate) const AS_OF: &str = "as_of_ms";
 /// Mark: grows with every statement that was taken.
@@ -21,6 +32,12 @@ pub(crate) const KEYRING: &str = "keyring_version";
 pub(crate) const FLOOR: &str = "floor_ms";
 /// Mark: the signed receipt after which the journal begins since it was pruned.
 pub(crate) const PRUNED: &str = "pruned_after";
+/// Mark: the cloud has every event up to this position, or it waits in `outbox` or `quarantine`.
+pub(crate) const SENT: &str = "sent";
+/// Mark: how far back the cloud fell when it was last offered what it had lost beyond a pruned event.
+pub(crate) const FELL_TO: &str = "fell_to";
+/// Mark: the last position before which a salvage left gaps.
+pub(crate) const GAPS: &str = "gaps_upto";
 
 /// Kinds of rows in the table `settings`.
 pub(crate) const VENUE: i64 = 1;
@@ -62,7 +79,7 @@ pub(crate) fn position_of(epochs: &[EpochRow], id: EventId) -> Option<i64> {
 
 /// All openings, oldest first.
 pub(crate) fn read_epochs(db: &Connection) -> Result<Vec<EpochRow>> {
-    db.prepare("SELECT ordinal, device, epoch, first FROM epochs ORDER BY first")?
+    db.prepare_cached("SELECT ordinal, device, epoch, first FROM epochs ORDER BY first")?
         .query_map([], |row| {
             Ok(EpochRow {
                 ordinal: row.get(0)?,
@@ -103,11 +120,13 @@ pub(crate) fn event_key(event: EventId) -> [u8; 32] {
     key
 }
 
-/// An event id from its key.
-pub(crate) fn event_of(key: [u8; 32]) -> EventId {
-    let number = |bytes: &[u8]| bytes.iter().fold(0u64, |sum, byte| sum << 8 | u64::from(*byte));
-    let device = key[..16].iter().fold(0u128, |sum, byte| sum << 8 | u128::from(*byte));
-    EventId { device: DeviceId(Uuid::from_u128(device)), epoch: number(&key[16..24]), seq: number(&key[24..]) }
+/// How the table `uses` names an event: one of this journal by its position, which is a quarter as long and makes as many
+/// more rows fit a page; another device's by its id.
+pub(crate) fn use_key(db: &Connection, event: EventId) -> Result<Vec<u8>> {
+    Ok(match position_of(&read_epochs(db)?, event) {
+        Some(position) => position.to_be_bytes().to_vec(),
+        None => event_key(event).to_vec(),
+    })
 }
 
 /// Reads canonical bytes of a stored row.
@@ -116,34 +135,97 @@ pub(crate) fn decode<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Result<T>
         .map_err(|e| rusqlite::Error::FromSqlConversionFailure(0, Type::Blob, Box::new(e)))
 }
 
+/// Writes a row of the table `state`.
+pub(crate) fn put_state(
+    checked: &mut Checked<'_>,
+    kind: i64,
+    name: &[u8],
+    numbers: (i64, i64),
+    value: Value,
+) -> Result<()> {
+    checked.put(&STATE, &[kind.into(), blob(name), numbers.0.into(), numbers.1.into(), value])
+}
+
+/// Removes a row of the table `state`; says whether it was there.
+pub(crate) fn remove_state(checked: &mut Checked<'_>, kind: i64, name: &[u8]) -> Result<bool> {
+    checked.remove(&STATE, &[kind.into(), blob(name)])
+}
+
+/// The two numbers of a row of the table `state`.
+pub(crate) fn numbers(db: &Connection, kind: i64, name: &[u8]) -> Result<Option<(i64, i64)>> {
+    db.prepare_cached("SELECT one, two FROM state WHERE kind = ?1 AND name = ?2")?
+        .query_row(rusqlite::params![kind, name], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()
+}
+
 /// Reads a whole-number mark.
 pub(crate) fn mark_integer(db: &Connection, name: &str) -> Result<Option<i64>> {
-    db.prepare_cached("SELECT value FROM marks WHERE name = ?1")?.query_row([name], |row| row.get(0)).optional()
+    Ok(numbers(db, MARK, name.as_bytes())?.map(|(number, _)| number))
 }
 
 /// Reads a mark of bytes.
 pub(crate) fn mark_bytes(db: &Connection, name: &str) -> Result<Option<Vec<u8>>> {
-    db.prepare_cached("SELECT value FROM marks WHERE name = ?1")?.query_row([name], |row| row.get(0)).optional()
+    db.prepare_cached("SELECT value FROM state WHERE kind = ?1 AND name = ?2")?
+        .query_row(rusqlite::params![MARK, name.as_bytes()], |row| row.get(0))
+        .optional()
 }
 
-/// Sets a mark.
-pub(crate) fn set_mark(checked: &mut Checked<'_>, name: &str, value: Value) -> Result<()> {
-    checked.put(&MARKS, &[Value::Text(name.to_owned()), value])
+/// Sets a whole-number mark.
+pub(crate) fn set_mark(checked: &mut Checked<'_>, name: &str, number: i64) -> Result<()> {
+    put_state(checked, MARK, name.as_bytes(), (number, 0), Value::Null)
+}
+
+/// Sets a mark of bytes.
+pub(crate) fn set_mark_bytes(checked: &mut Checked<'_>, name: &str, bytes: &[u8]) -> Result<()> {
+    put_state(checked, MARK, name.as_bytes(), (0, 0), blob(bytes))
+}
+
+/// Removes a mark; says whether it was there.
+pub(crate) fn drop_mark(checked: &mut Checked<'_>, name: &str) -> Result<bool> {
+    remove_state(checked, MARK, name.as_bytes())
+}
+
+/// How far a copy of the replica is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Progress {
+    /// First change that is not applied.
+    pub(crate) position: u64,
+    /// The rows of `settings` and `passes` that belong to it.
+    pub(crate) side: i64,
+    /// The hash of the last chunk.
+    pub(crate) head: Hash,
+}
+
+impl Progress {
+    /// Nothing is applied.
+    pub(crate) fn start(side: i64) -> Self {
+        Self { position: 0, side, head: Hash::ZERO }
+    }
+
+    /// Reads what stands under a mark.
+    pub(crate) fn read(db: &Connection, mark: &str) -> Result<Option<Self>> {
+        let row: Option<(i64, i64, Vec<u8>)> = db
+            .prepare_cached("SELECT one, two, value FROM state WHERE kind = ?1 AND name = ?2")?
+            .query_row(rusqlite::params![MARK, mark.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .optional()?;
+        let Some((position, side, head)) = row else { return Ok(None) };
+        Ok(Some(Self { position: position.cast_unsigned(), side, head: Hash(fixed(&head)?) }))
+    }
+
+    /// Writes it under a mark.
+    pub(crate) fn write(&self, checked: &mut Checked<'_>, mark: &str) -> Result<()> {
+        put_state(checked, MARK, mark.as_bytes(), (self.position.cast_signed(), self.side), blob(&self.head.0))
+    }
+}
+
+/// How far the replica is that decides.
+pub(crate) fn progress(db: &Connection) -> Result<Progress> {
+    Ok(Progress::read(db, REPLICA)?.unwrap_or_else(|| Progress::start(0)))
 }
 
 /// The latest moment that something signed proves to have passed, Unix milliseconds.
 pub(crate) fn proved_ms(db: &Connection) -> Result<Option<i64>> {
     Ok(mark_integer(db, FLOOR)?.max(mark_integer(db, AS_OF)?))
-}
-
-/// The replica's position and the hash of its last chunk.
-pub(crate) fn progress(db: &Connection) -> Result<(u64, Hash)> {
-    let position = mark_integer(db, POSITION)?.unwrap_or(0).cast_unsigned();
-    let head = match mark_bytes(db, HEAD)? {
-        None => Hash::ZERO,
-        Some(bytes) => Hash(fixed(&bytes)?),
-    };
-    Ok((position, head))
 }
 
 /// Bytes of a fixed length.
@@ -157,10 +239,15 @@ pub(crate) fn fixed<const N: usize>(bytes: &[u8]) -> Result<[u8; N]> {
     })
 }
 
-/// A row of settings, if there is one.
-pub(crate) fn setting<T: Serialize + DeserializeOwned>(db: &Connection, kind: i64, name: &[u8]) -> Result<Option<T>> {
-    let mut statement = db.prepare_cached("SELECT value FROM settings WHERE kind = ?1 AND name = ?2")?;
-    let mut rows = statement.query(rusqlite::params![kind, name])?;
+/// A row of settings of one side, if there is one.
+pub(crate) fn setting<T: Serialize + DeserializeOwned>(
+    db: &Connection,
+    side: i64,
+    kind: i64,
+    name: &[u8],
+) -> Result<Option<T>> {
+    let mut statement = db.prepare_cached("SELECT value FROM settings WHERE side = ?1 AND kind = ?2 AND name = ?3")?;
+    let mut rows = statement.query(rusqlite::params![side, kind, name])?;
     match rows.next()? {
         None => Ok(None),
         Some(row) => decode(row.get_ref(0)?.as_blob()?).map(Some),
@@ -168,9 +255,9 @@ pub(crate) fn setting<T: Serialize + DeserializeOwned>(db: &Connection, kind: i6
 }
 
 /// All settings of one kind.
-pub(crate) fn settings<T: Serialize + DeserializeOwned>(db: &Connection, kind: i64) -> Result<Vec<T>> {
-    let mut statement = db.prepare_cached("SELECT value FROM settings WHERE kind = ?1")?;
-    let mut rows = statement.query([kind])?;
+pub(crate) fn settings<T: Serialize + DeserializeOwned>(db: &Connection, side: i64, kind: i64) -> Result<Vec<T>> {
+    let mut statement = db.prepare_cached("SELECT value FROM settings WHERE side = ?1 AND kind = ?2")?;
+    let mut rows = statement.query([side, kind])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
         found.push(decode(row.get_ref(0)?.as_blob()?)?);

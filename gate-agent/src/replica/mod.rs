@@ -10,15 +10,20 @@ mod apply;
 mod checked;
 mod counts;
 mod error;
+mod heal;
 mod keys;
+mod log_check;
 mod outbox;
 mod prune;
 mod record;
+mod reserve;
+mod resync;
 mod salvage;
 mod schema;
 mod statements;
 mod status;
 mod view;
+mod warm;
 
 #[cfg(test)]
 pub(crate) mod testing;
@@ -31,6 +36,7 @@ use std::path::{Path, PathBuf};
 use gate_core::event::Head;
 use gate_core::ids::{EventId, Hash, LaneId};
 use gate_core::journal::Journal;
+use gate_core::mutant::{self, Mutant};
 use gate_core::sync::v1::Enrolled;
 use gate_core::time::Now;
 use rusqlite::types::Value;
@@ -43,11 +49,15 @@ use keys::EpochRow;
 
 pub use apply::Applied;
 pub use error::ReplicaError;
+pub use heal::open_or_salvage;
 pub use outbox::{Acknowledged, PendingEvent};
 pub use prune::{KEEP_MS, Pruned};
+pub use reserve::Limits;
+pub use resync::wish_resync;
 pub use salvage::{Salvaged, salvage};
 pub use status::{ReplicaStatus, ZoneStatus};
 pub use view::ReplicaReader;
+pub use warm::Round;
 
 /// What opening a database needs from outside.
 #[derive(Clone, Debug)]
@@ -76,6 +86,7 @@ pub struct Replica {
     doubt: Option<Journal>,
     epochs: Vec<EpochRow>,
     recorded: Recorded,
+    reserve: reserve::Reserve,
 }
 
 /// Told after every event that was recorded: there is something to send.
@@ -122,8 +133,26 @@ impl Replica {
     ///
     /// The whole file is checked first; a damaged one is an error, never recreated.
     pub fn open(path: &Path, start: Start) -> Result<Self, ReplicaError> {
+        match Self::open_checked(path, start.clone()) {
+            Err(ReplicaError::Damaged { .. }) if mutant::active(Mutant::RecreateDamaged) => {
+                for suffix in ["", "-wal", "-shm"] {
+                    let mut name = path.as_os_str().to_owned();
+                    name.push(suffix);
+                    let _gone = std::fs::remove_file(name);
+                }
+                Self::open_checked(path, start)
+            }
+            opened => opened,
+        }
+    }
+
+    fn open_checked(path: &Path, start: Start) -> Result<Self, ReplicaError> {
         let lock = lock(path)?;
         salvage::finish_interrupted(path)?;
+        schema::refuse_newer_file(path)?;
+        if !mutant::active(Mutant::NoCheckAtStart) {
+            log_check::check(path)?;
+        }
         let db = schema::connect_writer(path)?;
         schema::prepare(&db, path)?;
         let failed = |e| classify(path, e);
@@ -139,8 +168,11 @@ impl Replica {
             doubt: None,
             epochs,
             recorded: Recorded::default(),
+            reserve: reserve::Reserve::default(),
         };
-        replica.check_pending()?;
+        if !mutant::active(Mutant::NoCheckAtStart) {
+            replica.check_pending()?;
+        }
         if replica.identity.is_some() {
             replica.begin_epoch(replica.start.now)?;
         }
@@ -199,7 +231,7 @@ impl Replica {
 
     /// The latest time that signed proof says has passed, Unix milliseconds; 0 if none was ever heard.
     pub fn floor_ms(&mut self) -> Result<i64, ReplicaError> {
-        self.read(|db| keys::mark_integer(db, keys::FLOOR)).map(|floor| floor.unwrap_or(0))
+        self.read(keys::proved_ms).map(|floor| floor.unwrap_or(0))
     }
 
     /// Raises the floor. A lower one changes nothing.
@@ -207,18 +239,25 @@ impl Replica {
         if ms <= self.floor_ms()? {
             return Ok(());
         }
-        self.write(|checked| Ok(keys::set_mark(checked, keys::FLOOR, ms.into())?))
+        self.write(|checked| Ok(keys::set_mark(checked, keys::FLOOR, ms)?))
+    }
+
+    /// When the journal's newest event was written, by this device's clock; `None` in an empty journal. Asked before this
+    /// opening wrote anything, it tells where the clock must go on from: see [`ReplicaReader::newest_at`].
+    pub fn newest_at(&self) -> Result<Option<Now>, ReplicaError> {
+        self.reader()?.newest_at()
     }
 
     /// Openings of this device that were authorised and of which neither `Opened`, `NotOpened` nor `Annulled` is recorded, oldest first.
     pub fn unsettled(&mut self) -> Result<Vec<(EventId, Option<LaneId>)>, ReplicaError> {
-        let rows: Vec<(i64, Option<[u8; 16]>)> = self.read(|db| {
-            db.prepare_cached("SELECT position, lane FROM unsettled ORDER BY position")?
-                .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        let rows: Vec<([u8; 8], Option<[u8; 16]>)> = self.read(|db| {
+            db.prepare_cached("SELECT name, value FROM state WHERE kind = ?1 AND one = ?2 ORDER BY name")?
+                .query_map([keys::UNSETTLED, record::WAITS], |row| Ok((row.get(0)?, row.get(1)?)))?
                 .collect()
         })?;
         rows.into_iter()
-            .map(|(position, lane)| {
+            .map(|(name, lane)| {
+                let position = i64::from_be_bytes(name);
                 let id =
                     keys::id_at(&self.epochs, position).ok_or_else(|| self.damaged("an opening without its event"))?;
                 Ok((id, lane.map(|bytes| LaneId(uuid::Uuid::from_bytes(bytes)))))
@@ -260,10 +299,12 @@ impl Replica {
     /// What waits to be sent must be what was written: a damaged event is found before the cloud finds it.
     fn check_pending(&mut self) -> Result<(), ReplicaError> {
         let bad: Option<i64> = self.read(|db| {
-            let mut statement = db.prepare(
-                "SELECT outbox.position, hash, bytes FROM outbox LEFT JOIN events ON events.position = outbox.position",
-            )?;
-            let mut rows = statement.query([])?;
+            let mut statement = db.prepare(&format!(
+                "SELECT position, hash, bytes FROM events WHERE {} UNION ALL
+                 SELECT outbox.position, hash, bytes FROM outbox LEFT JOIN events ON events.position = outbox.position",
+                outbox::WAITS
+            ))?;
+            let mut rows = statement.query([outbox::sent_upto(db)?])?;
             while let Some(row) = rows.next()? {
                 let (hash, bytes) = (row.get_ref(1)?.as_blob_or_null()?, row.get_ref(2)?.as_blob_or_null()?);
                 let good =

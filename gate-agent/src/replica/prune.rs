@@ -5,11 +5,12 @@
 
 use gate_core::event::Head;
 use gate_core::ids::{EventId, Hash};
-use rusqlite::{Connection, OptionalExtension};
+use gate_core::mutant::{self, Mutant};
+use rusqlite::{Connection, OptionalExtension, params};
 
-use super::checked::{EVENTS, MOVEMENTS, RECEIPTS};
+use super::checked::{EVENTS, MOVEMENTS, RECEIPTS, USES};
 use super::keys::{self, blob};
-use super::{Fault, Replica, ReplicaError};
+use super::{Fault, Replica, ReplicaError, outbox};
 
 /// How long acknowledged events are kept, milliseconds: as long, a cloud restored from a backup gets back what it lost.
 pub const KEEP_MS: i64 = 90 * 86_400_000;
@@ -29,7 +30,33 @@ pub struct Pruned {
 impl Replica {
     /// Removes events that were acknowledged more than 90 days ago, by time that the venue signed: a clock that jumps
     /// ahead removes nothing.
+    ///
+    /// Uses go when their pass ended as long ago: nobody is let in with it, whatever it was used for. Of a pass whose end
+    /// is not known they stay. Copies of the replica that decide no more go as well (`resync.rs`).
     pub fn prune(&mut self) -> Result<Pruned, ReplicaError> {
+        let events = self.prune_events()?;
+        let uses = self.prune_uses()?;
+        let sides = self.drop_old_sides()?;
+        Ok(Pruned { more: events.more || uses || sides, ..events })
+    }
+
+    /// Removes uses that no rule can need any more; true if there are more.
+    fn prune_uses(&mut self) -> Result<bool, ReplicaError> {
+        self.write(|checked| {
+            let Some(proved_ms) = keys::proved_ms(checked.db())? else { return Ok(false) };
+            let ended: Vec<(Vec<u8>, Vec<u8>)> = checked
+                .db()
+                .prepare_cached("SELECT pass, event FROM uses WHERE ends_s > 0 AND ends_s < ?1 LIMIT ?2")?
+                .query_map([(proved_ms - KEEP_MS).div_euclid(1000), AT_ONCE], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect::<Result<_, _>>()?;
+            for (pass, event) in &ended {
+                checked.remove(&USES, &[blob(pass), blob(event)])?;
+            }
+            Ok(ended.len() as i64 == AT_ONCE)
+        })
+    }
+
+    fn prune_events(&mut self) -> Result<Pruned, ReplicaError> {
         self.write(|checked| {
             let db = checked.db();
             let none = Pruned { events: 0, more: false };
@@ -41,10 +68,11 @@ impl Replica {
                 return Ok(none);
             };
             // Nothing at or after what still waits, and never the last event: the next epoch continues it.
-            let waits: Option<i64> = db.prepare_cached("SELECT min(position) FROM outbox")?.query_row([], |row| row.get(0))?;
+            let lost: Option<i64> = db.prepare_cached("SELECT min(position) FROM outbox")?.query_row([], |row| row.get(0))?;
+            let waits = Some(outbox::sent_upto(db)?.saturating_add(1)).min(lost.or(Some(i64::MAX)));
             let last: i64 = db.prepare_cached("SELECT max(position) FROM events")?.query_row([], |row| row.get(0))?;
             let limit = waits.unwrap_or(last).min(last);
-            let Some((position, ordinal, seq)) = db
+            let acknowledged = db
                 .prepare_cached(
                     "SELECT epochs.first + receipts.seq AS position, receipts.ordinal, receipts.seq
                      FROM receipts JOIN epochs ON epochs.ordinal = receipts.ordinal
@@ -52,8 +80,10 @@ impl Replica {
                      ORDER BY position DESC LIMIT 1",
                 )?
                 .query_row([proved_ms - KEEP_MS, limit, first], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)))
-                .optional()?
-            else {
+                .optional()?;
+            let at_once = (last > first).then_some((last - 1, 0, 0));
+            let found = if mutant::active(Mutant::PruneUnsent) { at_once } else { acknowledged };
+            let Some((position, ordinal, seq)) = found else {
                 return Ok(none);
             };
             let end = position.min(first + AT_ONCE - 1);
@@ -75,9 +105,17 @@ impl Replica {
             for (at, zone) in movements {
                 checked.remove(&MOVEMENTS, &[at.into(), blob(&zone)])?;
             }
+            let unsettled: Vec<Vec<u8>> = checked
+                .db()
+                .prepare_cached("SELECT name FROM state WHERE kind = ?1 AND name <= ?2")?
+                .query_map(params![keys::UNSETTLED, end.to_be_bytes()], |row| row.get(0))?
+                .collect::<Result<_, _>>()?;
+            for name in unsettled {
+                keys::remove_state(checked, keys::UNSETTLED, &name)?;
+            }
             let mut mark = end.to_be_bytes().to_vec();
             mark.extend_from_slice(&hash);
-            keys::set_mark(checked, keys::PRUNED, blob(&mark))?;
+            keys::set_mark_bytes(checked, keys::PRUNED, &mark)?;
             if end == position {
                 drop_older_receipts(checked, ordinal, seq)?;
             }

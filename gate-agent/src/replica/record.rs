@@ -1,33 +1,65 @@
-//! Recording an event: its bytes, its place in the outbox, and what it means for uses, counts and openings, in one
-//! transaction. Everything else this device knows about itself is derived from the events here, so that salvaged
-//! events give the same rows again.
+//! Recording an event: its bytes and what it means for uses, counts and openings, in one transaction. Everything else
+//! this device knows about itself is derived from the events here, so that salvaged events give the same rows again.
+//! That it waits to be sent needs no row of its own (`outbox.rs`).
 
 use gate_core::event::{self, Counted, Event, EventBody};
 use gate_core::ids::{Direction, EventId, LaneId, PassId};
 use gate_core::journal::SealedEvent;
+use gate_core::mutant::{self, Mutant};
 use gate_core::occupancy::Basis;
+use gate_core::pass::Finding;
 use gate_core::time::Now;
 use rusqlite::OptionalExtension;
 use rusqlite::types::Value;
 
-use super::checked::{Checked, EVENTS, OUTBOX, UNSETTLED, USES};
+use super::checked::{Checked, EVENTS, USES};
 use super::counts::Passage;
-use super::keys::{blob, event_key, pass_key};
+use super::keys::{blob, event_key, pass_key, use_key};
 use super::{Fault, Replica, ReplicaError, counts, keys};
 
-/// Nothing is known about the opening.
-pub(crate) const OUTCOME_NONE: i64 = 0;
-/// The gate opened.
-pub(crate) const OUTCOME_OPENED: i64 = 1;
-/// The gate did not open.
-pub(crate) const OUTCOME_NOT_OPENED: i64 = 2;
+/// gate-io was not asked yet what became of the opening, or has not answered.
+pub(crate) const WAITS: i64 = 0;
 /// gate-io can't tell.
-pub(crate) const OUTCOME_UNKNOWN: i64 = 3;
+const UNKNOWN: i64 = 1;
+
+/// Goes up first: what happened at the lane, and what opens its chain.
+const LANE: i64 = 0;
+/// Goes up when nothing of the other class waits, and now and then beside it.
+const NEWS: i64 = 1;
+
+/// In which order events go up (`outbox.rs`).
+fn class_of(body: &EventBody) -> i64 {
+    match body {
+        EventBody::EpochOpened { .. }
+        | EventBody::Authorised { .. }
+        | EventBody::Opened { .. }
+        | EventBody::NotOpened { .. }
+        | EventBody::Passed { .. }
+        | EventBody::Annulled { .. }
+        | EventBody::Overridden { .. }
+        | EventBody::ExitButton { .. }
+        | EventBody::Fire { .. }
+        | EventBody::Recounted(_) => LANE,
+        EventBody::Refused { .. }
+        | EventBody::Noise { .. }
+        | EventBody::Repeated { .. }
+        | EventBody::Health { .. }
+        | EventBody::ClockStepped(_)
+        | EventBody::LaneClosed { .. } => NEWS,
+    }
+}
 
 impl Replica {
     /// Writes down what happened. When this returned, a power cut can't undo it; when it failed, nothing was recorded and
     /// the journal goes on from where it was.
+    ///
+    /// On a full disk only staff and exits are recorded (`reserve.rs`).
     pub fn record(&mut self, lane: Option<LaneId>, now: Now, body: EventBody) -> Result<SealedEvent, ReplicaError> {
+        self.record_within_limits(now, body, |replica, body| replica.record_event(lane, now, body))
+    }
+
+    /// Writes down what happened, if there is any room.
+    fn record_event(&mut self, lane: Option<LaneId>, now: Now, body: EventBody) -> Result<SealedEvent, ReplicaError> {
         // A connection that was closed after a disk failure finds the journal's end first.
         self.connection()?;
         let Some(journal) = &self.journal else { return Err(ReplicaError::NotEnrolled) };
@@ -35,7 +67,12 @@ impl Replica {
         let sealed = next.append(lane, now, body);
         let position = keys::position_of(&self.epochs, sealed.event.id)
             .ok_or_else(|| self.damaged("the journal's epoch has no row"))?;
-        let result = self.write(|checked| store(checked, position, &sealed));
+        let result = if mutant::active(Mutant::TwoTransactions) {
+            self.write(|checked| keep(checked, position, &sealed))
+                .and_then(|()| self.write(|checked| mean(checked, position, &sealed)))
+        } else {
+            self.write(|checked| store(checked, position, &sealed))
+        };
         match result {
             Ok(()) => {
                 self.journal = Some(next);
@@ -55,11 +92,22 @@ impl Replica {
 
 /// Stores an event at its position with everything it means.
 pub(crate) fn store(checked: &mut Checked<'_>, position: i64, sealed: &SealedEvent) -> Result<(), Fault> {
+    keep(checked, position, sealed)?;
+    mean(checked, position, sealed)
+}
+
+/// The event itself. That it waits to be sent follows from its position.
+fn keep(checked: &mut Checked<'_>, position: i64, sealed: &SealedEvent) -> Result<(), Fault> {
+    let class = class_of(&sealed.event.body);
+    checked.put(&EVENTS, &[position.into(), class.into(), blob(&sealed.hash.0), blob(&sealed.bytes)])?;
+    Ok(())
+}
+
+/// What the event means for uses, counts and openings.
+fn mean(checked: &mut Checked<'_>, position: i64, sealed: &SealedEvent) -> Result<(), Fault> {
     let event = &sealed.event;
-    checked.put(&EVENTS, &[position.into(), blob(&sealed.hash.0), blob(&sealed.bytes)])?;
-    checked.put(&OUTBOX, &[position.into()])?;
     match &event.body {
-        EventBody::Authorised { admission, .. } => {
+        EventBody::Authorised { admission, input, .. } => {
             if let Some(pass) = &admission.pass {
                 let row = UseRow {
                     own: position,
@@ -69,22 +117,30 @@ pub(crate) fn store(checked: &mut Checked<'_>, position: i64, sealed: &SealedEve
                     direction: direction_number(admission.direction),
                     charged: admission.charges_use,
                     annulled: false,
-                    outcome: OUTCOME_NONE,
+                    ends_s: ends_s(&input.pass.finding),
                     reopens: admission.reopens.map(event_key),
                 };
                 row.put(checked, pass, event.id)?;
             }
-            checked.put(&UNSETTLED, &[position.into(), keys::lane_value(event.lane)])?;
+            put_unsettled(checked, position, WAITS, event.lane)?;
         }
-        EventBody::Overridden { .. } => {
-            checked.put(&UNSETTLED, &[position.into(), keys::lane_value(event.lane)])?;
+        EventBody::Overridden { .. } => put_unsettled(checked, position, WAITS, event.lane)?,
+        EventBody::Opened { of } => {
+            if let Some(opened) = position_here(checked, *of)? {
+                keys::remove_state(checked, keys::UNSETTLED, &opened.to_be_bytes())?;
+            }
         }
-        EventBody::Opened { of } => settle(checked, *of, OUTCOME_OPENED)?,
-        EventBody::NotOpened { of, unknown } => {
-            settle(checked, *of, if *unknown { OUTCOME_UNKNOWN } else { OUTCOME_NOT_OPENED })?;
+        EventBody::NotOpened { of, unknown: true } => {
+            // What is known to have opened has no row any more and stays so, whatever is said later.
+            if let Some(asked) = position_here(checked, *of)?
+                && keys::numbers(checked.db(), keys::UNSETTLED, &asked.to_be_bytes())?.is_some()
+            {
+                put_unsettled(checked, asked, UNKNOWN, event.lane)?;
+            }
         }
         EventBody::Recounted(recount) => counts::rest_on(checked, recount.zone, &Basis::of(event.id, recount), &[])?,
-        EventBody::Annulled { .. }
+        EventBody::NotOpened { unknown: false, .. }
+        | EventBody::Annulled { .. }
         | EventBody::ExitButton { .. }
         | EventBody::EpochOpened { .. }
         | EventBody::Passed { .. }
@@ -96,7 +152,12 @@ pub(crate) fn store(checked: &mut Checked<'_>, position: i64, sealed: &SealedEve
         | EventBody::ClockStepped(_)
         | EventBody::LaneClosed { .. } => {}
     }
-    if let Some(counted) = event::counts_of(&event.body) {
+    if let Some(counted) = event::counts_of(&event.body)
+        && !mutant::active(match counted.direction {
+            Direction::In => Mutant::RightsNotSpent,
+            Direction::Out => Mutant::LoseExits,
+        })
+    {
         let of = (position, event.id);
         let passage = Passage { position, by: event.id, of, at_ms: event.at.wall_ms, counted };
         counts::move_through(checked, &passage)?;
@@ -105,6 +166,19 @@ pub(crate) fn store(checked: &mut Checked<'_>, position: i64, sealed: &SealedEve
         Some(of) => take_back(checked, position, event.id, of),
         None => Ok(()),
     }
+}
+
+/// When a pass ends, Unix seconds; 0 if it is none.
+fn ends_s(finding: &Finding) -> i64 {
+    match finding {
+        Finding::Genuine { claims, .. } => claims.expires,
+        Finding::Defective(_) => 0,
+    }
+}
+
+/// Notes an opening whose end is not known. One without a row opened or was taken back.
+fn put_unsettled(checked: &mut Checked<'_>, position: i64, outcome: i64, lane: Option<LaneId>) -> rusqlite::Result<()> {
+    keys::put_state(checked, keys::UNSETTLED, &position.to_be_bytes(), (outcome, 0), keys::lane_value(lane))
 }
 
 /// A row of the table `uses`.
@@ -118,12 +192,13 @@ pub(crate) struct UseRow {
     pub(crate) direction: i64,
     pub(crate) charged: bool,
     pub(crate) annulled: bool,
-    pub(crate) outcome: i64,
+    /// When the pass ends, Unix seconds; 0 if that is not known.
+    pub(crate) ends_s: i64,
     pub(crate) reopens: Option<[u8; 32]>,
 }
 
 /// The columns of [`UseRow`] in its order.
-pub(crate) const USE_COLUMNS: &str = "own, gate, at_ms, day, direction, charged, annulled, outcome, reopens";
+pub(crate) const USE_COLUMNS: &str = "own, gate, at_ms, day, direction, charged, annulled, ends_s, reopens";
 
 impl UseRow {
     /// Reads the columns that begin at `from`.
@@ -136,7 +211,7 @@ impl UseRow {
             direction: row.get(from + 4)?,
             charged: row.get(from + 5)?,
             annulled: row.get(from + 6)?,
-            outcome: row.get(from + 7)?,
+            ends_s: row.get(from + 7)?,
             reopens: row.get(from + 8)?,
         })
     }
@@ -146,19 +221,20 @@ impl UseRow {
         checked
             .db()
             .prepare_cached(
-                "SELECT own, gate, at_ms, day, direction, charged, annulled, outcome, reopens FROM uses WHERE pass = ?1 AND event = ?2",
+                "SELECT own, gate, at_ms, day, direction, charged, annulled, ends_s, reopens FROM uses WHERE pass = ?1 AND event = ?2",
             )?
-            .query_row(rusqlite::params![pass_key(pass), event_key(event)], |row| Self::read(row, 0))
+            .query_row(rusqlite::params![pass_key(pass), use_key(checked.db(), event)?], |row| Self::read(row, 0))
             .optional()
     }
 
     /// Writes the row.
     pub(crate) fn put(&self, checked: &mut Checked<'_>, pass: &PassId, event: EventId) -> rusqlite::Result<()> {
+        let key = use_key(checked.db(), event)?;
         checked.put(
             &USES,
             &[
                 Value::Blob(pass_key(pass)),
-                blob(&event_key(event)),
+                Value::Blob(key),
                 self.own.into(),
                 blob(&self.gate),
                 self.at_ms.into(),
@@ -166,7 +242,7 @@ impl UseRow {
                 self.direction.into(),
                 self.charged.into(),
                 self.annulled.into(),
-                self.outcome.into(),
+                self.ends_s.into(),
                 self.reopens.map_or(Value::Null, |key| blob(&key)),
             ],
         )
@@ -186,10 +262,14 @@ pub(crate) fn direction_of(number: i64) -> Direction {
     if number == 0 { Direction::In } else { Direction::Out }
 }
 
+/// The position of an event of this journal, whether it is still here or not.
+fn position_here(checked: &Checked<'_>, of: EventId) -> rusqlite::Result<Option<i64>> {
+    Ok(keys::position_of(&keys::read_epochs(checked.db())?, of))
+}
+
 /// An earlier event of this journal. `None` if it is not here: a fact about it is recorded all the same.
 fn earlier(checked: &Checked<'_>, of: EventId) -> Result<Option<(i64, Event)>, Fault> {
-    let epochs = keys::read_epochs(checked.db())?;
-    let Some(position) = keys::position_of(&epochs, of) else { return Ok(None) };
+    let Some(position) = position_here(checked, of)? else { return Ok(None) };
     let bytes: Option<Vec<u8>> = checked
         .db()
         .prepare_cached("SELECT bytes FROM events WHERE position = ?1")?
@@ -201,48 +281,12 @@ fn earlier(checked: &Checked<'_>, of: EventId) -> Result<Option<(i64, Event)>, F
     }
 }
 
-fn pass_of(event: &Event) -> Option<&PassId> {
-    match &event.body {
-        EventBody::Authorised { admission, .. } => admission.pass.as_ref(),
-        EventBody::EpochOpened { .. }
-        | EventBody::Opened { .. }
-        | EventBody::NotOpened { .. }
-        | EventBody::Passed { .. }
-        | EventBody::Annulled { .. }
-        | EventBody::Refused { .. }
-        | EventBody::Noise { .. }
-        | EventBody::Repeated { .. }
-        | EventBody::Overridden { .. }
-        | EventBody::ExitButton { .. }
-        | EventBody::Fire { .. }
-        | EventBody::Recounted(_)
-        | EventBody::Health { .. }
-        | EventBody::ClockStepped(_)
-        | EventBody::LaneClosed { .. } => None,
-    }
-}
-
-/// Notes what became of an opening.
-fn settle(checked: &mut Checked<'_>, of: EventId, outcome: i64) -> Result<(), Fault> {
-    let Some((position, event)) = earlier(checked, of)? else { return Ok(()) };
-    checked.remove(&UNSETTLED, &[position.into()])?;
-    if let Some(pass) = pass_of(&event)
-        && let Some(mut row) = UseRow::find(checked, pass, of)?
-        // What is known to have opened stays so, whatever is said later.
-        && row.outcome != OUTCOME_OPENED
-    {
-        row.outcome = outcome;
-        row.put(checked, pass, of)?;
-    }
-    Ok(())
-}
-
 /// Takes an event back: its use is free again and its zones are counted back, exactly where they were counted. Once: an
 /// annulment after a pulse that never came, or the other way round, says what is known already.
 fn take_back(checked: &mut Checked<'_>, position: i64, by: EventId, of: EventId) -> Result<(), Fault> {
     let Some((taken_at, taken)) = earlier(checked, of)? else { return Ok(()) };
-    checked.remove(&UNSETTLED, &[taken_at.into()])?;
-    if let Some(pass) = pass_of(&taken)
+    keys::remove_state(checked, keys::UNSETTLED, &taken_at.to_be_bytes())?;
+    if let Some(pass) = event::pass_of(&taken.body)
         && let Some(mut row) = UseRow::find(checked, pass, of)?
         && !row.annulled
     {
@@ -259,6 +303,9 @@ fn take_back(checked: &mut Checked<'_>, position: i64, by: EventId, of: EventId)
         let counted = Counted { direction, ..counted };
         let passage = Passage { position, by, of: (taken_at, of), at_ms: taken.at.wall_ms, counted };
         counts::move_through(checked, &passage)?;
+        if mutant::active(Mutant::RefundTwice) {
+            counts::move_through(checked, &passage)?;
+        }
     }
     Ok(())
 }

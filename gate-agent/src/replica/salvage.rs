@@ -1,4 +1,4 @@
-//! Getting a gate's journal out of a damaged file, on an operator's command only.
+//! Getting a gate's journal out of a damaged file: at a start that meets one, and on an operator's command.
 //!
 //! The damaged file is kept aside untouched. Every event that can still be read and whose place in the chain holds goes
 //! into a new database, in its old position and waiting to be sent, so that it still reaches the cloud; what it meant
@@ -12,12 +12,13 @@ use gate_core::event::{self, Event};
 use gate_core::ids::Hash;
 use gate_core::journal::SealedEvent;
 use gate_core::sync::v1::Enrolled;
+use gate_core::time::Trust;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use super::checked::{Checked, IDENTITY};
 use super::error::classify_io;
-use super::keys::{self, EpochRow, blob};
+use super::keys::{self, EpochRow};
 use super::{Fault, ReplicaError, lock, read_identity, record, schema, statements};
 use crate::identity::{Identity, IdentityFile};
 
@@ -63,8 +64,9 @@ pub fn salvage(path: &Path, enrolment: Option<&IdentityFile>) -> Result<Salvaged
     }
     let damaged = open_damaged(path);
     let known = enrolment.map(|file| (file.identity.clone(), file.enrolled()));
-    let (identity, enrolled) =
-        known.or_else(|| damaged.as_ref().and_then(stored_enrolment)).ok_or(ReplicaError::NotEnrolled)?;
+    let (identity, enrolled) = known.or_else(|| damaged.as_ref().and_then(stored_enrolment)).ok_or_else(|| {
+        ReplicaError::Ownerless { path: path.to_path_buf(), why: "its identity can't be read".to_owned() }
+    })?;
     let pruned = damaged.as_ref().and_then(|db| keys::mark_bytes(db, keys::PRUNED).ok().flatten());
     let room = std::fs::metadata(path).map_err(io(path))?.len() / SMALLEST_EVENT;
     let found = damaged.as_ref().map(|db| read_events(db, pruned.as_deref(), room)).unwrap_or_default();
@@ -242,10 +244,23 @@ fn write_new(
         for (position, sealed) in good {
             record::store(&mut checked, *position, sealed)?;
         }
+        if let (Some((first, _)), Some((last, _))) = (good.first_key_value(), good.last_key_value()) {
+            keys::set_mark(&mut checked, keys::SENT, first - 1)?;
+            keys::set_mark(&mut checked, keys::GAPS, *last)?;
+        }
+        // Clock files may be gone with the damage, and so is the floor; what was recorded under signed time proves one.
+        if let Some(proved_ms) = good
+            .values()
+            .filter(|sealed| sealed.event.at.trust == Trust::Signed)
+            .map(|sealed| sealed.event.at.wall_ms)
+            .max()
+        {
+            keys::set_mark(&mut checked, keys::FLOOR, proved_ms)?;
+        }
         if let (Some(mark), Some((first, sealed))) = (pruned, good.first_key_value())
             && mark_precedes(&mark, *first, sealed.event.previous)
         {
-            keys::set_mark(&mut checked, keys::PRUNED, blob(&mark))?;
+            keys::set_mark_bytes(&mut checked, keys::PRUNED, &mark)?;
         }
         checked.finish()?;
         Ok(tx.commit()?)

@@ -1,7 +1,9 @@
 //! Opening the database file: which SQLite, which settings, which schema, and whether it is still what was written.
 
+use std::io::Read;
 use std::path::Path;
 
+use gate_core::mutant::{self, Mutant};
 use rusqlite::{Connection, OpenFlags};
 
 use super::checked::{Checked, Sum};
@@ -40,7 +42,8 @@ pub(crate) fn connect_writer(path: &Path) -> Result<Connection, ReplicaError> {
     }
     set(&db, path)?;
     // FULL: a commit that returned survives a power cut. NORMAL may lose the last scans.
-    db.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
+    let synchronous = if mutant::active(Mutant::SynchronousNormal) { "NORMAL" } else { "FULL" };
+    db.pragma_update(None, "synchronous", synchronous).map_err(failed)?;
     // 8 MB each: a first download of a million passes touches pages all over the file.
     db.pragma_update(None, "cache_size", -8192).map_err(failed)?;
     db.pragma_update(None, "wal_autocheckpoint", 8000).map_err(failed)?;
@@ -75,9 +78,29 @@ fn set(db: &Connection, path: &Path) -> Result<(), ReplicaError> {
     Ok(())
 }
 
+/// Schema versions that far ahead were never written.
+const ABSURD: i64 = 1000;
+
 fn refuse_newer(path: &Path, found: i64) -> Result<(), ReplicaError> {
     let known = MIGRATIONS.len() as i64;
-    if found > known { Err(ReplicaError::NewerSchema { path: path.to_path_buf(), found, known }) } else { Ok(()) }
+    // No software has so many: the number itself is damaged, and the check of the file says so.
+    if found > known && found < known + ABSURD {
+        Err(ReplicaError::NewerSchema { path: path.to_path_buf(), found, known })
+    } else {
+        Ok(())
+    }
+}
+
+/// Refuses a file that a newer software wrote, by its first bytes: opening it, even for reading, could already change it.
+pub(crate) fn refuse_newer_file(path: &Path) -> Result<(), ReplicaError> {
+    let mut header = [0; 100];
+    let read = std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut header));
+    // No file, a short one or one that can't be read: opening it says what is wrong.
+    if read.is_err() {
+        return Ok(());
+    }
+    let number = |at: usize| header[at..at + 4].iter().fold(0i64, |sum, byte| sum << 8 | i64::from(*byte));
+    if number(68) == APPLICATION { refuse_newer(path, number(60)) } else { Ok(()) }
 }
 
 /// What is wrong with a database of a known schema: its structure, or a row that is not the one that was written.
@@ -96,6 +119,10 @@ pub(crate) fn find_damage(db: &Connection) -> rusqlite::Result<Option<String>> {
 
 /// Brings a database to the current schema and checks that nothing in it rotted.
 pub(crate) fn prepare(db: &Connection, path: &Path) -> Result<(), ReplicaError> {
+    migrate(db, path, MIGRATIONS)
+}
+
+fn migrate(db: &Connection, path: &Path, migrations: &[&str]) -> Result<(), ReplicaError> {
     let failed = |e| classify(path, e);
     let damaged = |why: String| ReplicaError::Damaged { path: path.to_path_buf(), why };
     let version: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed)?;
@@ -107,14 +134,16 @@ pub(crate) fn prepare(db: &Connection, path: &Path) -> Result<(), ReplicaError> 
             return Err(damaged(format!("application id {application:08x} is not a gate-agent's")));
         }
         refuse_newer(path, version)?;
-        if let Some(why) = find_damage(db).map_err(failed)? {
+        if !mutant::active(Mutant::NoCheckAtStart)
+            && let Some(why) = find_damage(db).map_err(failed)?
+        {
             return Err(damaged(why));
         }
     }
     let done = usize::try_from(version).map_err(|_| damaged(format!("schema version {version}")))?;
-    if done < MIGRATIONS.len() {
+    if done < migrations.len() {
         let tx = rusqlite::Transaction::new_unchecked(db, rusqlite::TransactionBehavior::Immediate).map_err(failed)?;
-        for sql in &MIGRATIONS[done..] {
+        for sql in &migrations[done..] {
             tx.execute_batch(sql).map_err(failed)?;
         }
         if empty {
@@ -123,7 +152,7 @@ pub(crate) fn prepare(db: &Connection, path: &Path) -> Result<(), ReplicaError> 
             Sum::counted(&tx).and_then(|sum| sum.store(&tx)).map_err(failed)?;
         }
         tx.pragma_update(None, "application_id", APPLICATION).map_err(failed)?;
-        tx.pragma_update(None, "user_version", MIGRATIONS.len() as i64).map_err(failed)?;
+        tx.pragma_update(None, "user_version", migrations.len() as i64).map_err(failed)?;
         tx.commit().map_err(failed)?;
     }
     Ok(())
@@ -162,6 +191,40 @@ mod tests {
         db.pragma_update(None, "user_version", 99).unwrap();
         assert!(matches!(prepare(&db, &newer), Err(ReplicaError::NewerSchema { found: 99, .. })));
         assert!(matches!(connect_reader(&newer), Err(ReplicaError::NewerSchema { found: 99, .. })));
+    }
+
+    #[test]
+    fn an_older_schema_is_migrated_whole_or_not_at_all_and_keeps_its_rows() {
+        let folder = Folder::new("migrate");
+        let path = folder.path().join("gate.db");
+        // A schema to come: a column more, and a table more.
+        let next = "ALTER TABLE uses ADD COLUMN note TEXT; CREATE TABLE extra (n INTEGER PRIMARY KEY);";
+        let broken = [MIGRATIONS[0], "CREATE TABLE extra (n INTEGER PRIMARY KEY); INSERT INTO nowhere VALUES (1);"];
+        let mut venue = crate::replica::testing::Venue::new();
+        let mut replica = venue.gate(&path);
+        let id = crate::replica::testing::admit(&mut replica, 1, 0, 0);
+        drop(replica);
+        let before = std::fs::read(&path).unwrap();
+        let db = connect_writer(&path).unwrap();
+        assert!(migrate(&db, &path, &broken).is_err());
+        drop(db);
+        assert_eq!(std::fs::read(&path).unwrap(), before, "a migration that fails changes nothing");
+        let db = connect_writer(&path).unwrap();
+        migrate(&db, &path, &[MIGRATIONS[0], next]).unwrap();
+        let version: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+        assert_eq!(version, 2);
+        let kept: (i64, Option<String>) =
+            db.query_row("SELECT own, note FROM uses", [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        assert_eq!(kept, (id.seq.cast_signed() + 1, None));
+        assert_eq!(Sum::stored(&db).unwrap(), Sum::counted(&db).unwrap(), "every row still counts");
+        drop(db);
+        // And back: this software leaves the newer file alone, to the byte.
+        let newer = std::fs::read(&path).unwrap();
+        let refused = crate::replica::Replica::open(&path, crate::replica::testing::start(9)).unwrap_err();
+        assert!(matches!(refused, ReplicaError::NewerSchema { found: 2, known: 1, .. }), "{refused}");
+        assert!(refused.to_string().contains("Install the newer software again"));
+        assert_eq!(std::fs::read(&path).unwrap(), newer);
+        assert!(!folder.path().join("gate.db-wal").exists());
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub(crate) fn take(checked: &mut Checked<'_>, venue: VenueId, root: &PublicKey, 
     }
     checked.put(&STATEMENTS, &[Value::Text(subject), number.into(), keys::blob(bytes)])?;
     let version = keys::mark_integer(checked.db(), keys::KEYRING)?.unwrap_or(0);
-    keys::set_mark(checked, keys::KEYRING, (version + 1).into())?;
+    keys::set_mark(checked, keys::KEYRING, version + 1)?;
     Ok(true)
 }
 
@@ -65,7 +65,7 @@ pub(crate) fn withdraws(db: &Connection, identity: &Identity) -> Result<bool, Fa
     let stated = about(db, identity.venue, &identity.root, &subject)?;
     Ok(stated.is_some_and(|statement| match statement.body {
         StatementBody::Device(device) => device.revoked,
-        StatementBody::Issuer(_) | StatementBody::Duty(_) => false,
+        StatementBody::Issuer(_) | StatementBody::Duty(_) | StatementBody::Chain(_) => false,
     }))
 }
 
@@ -78,7 +78,7 @@ pub(crate) fn duty_key(db: &Connection, venue: VenueId, root: &PublicKey, duty: 
     };
     match about(db, venue, root, subject)?.map(|statement| statement.body) {
         Some(StatementBody::Duty(found)) => Ok(found.key),
-        Some(StatementBody::Issuer(_) | StatementBody::Device(_)) | None => {
+        Some(StatementBody::Issuer(_) | StatementBody::Device(_) | StatementBody::Chain(_)) | None => {
             Err(ReplicaError::Refused(format!("no statement names the venue's {what} key")).into())
         }
     }

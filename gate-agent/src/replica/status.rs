@@ -5,7 +5,7 @@ use gate_core::sync::v1::{GateRow, VenueRow, ZoneRow};
 use gate_core::time::Now;
 
 use super::view::{age_ms, occupancy, spaces, zone_count};
-use super::{ReplicaError, ReplicaReader, keys};
+use super::{ReplicaError, ReplicaReader, keys, outbox};
 
 /// How the database stands at one moment.
 #[derive(Clone, PartialEq, Debug)]
@@ -67,10 +67,11 @@ impl ReplicaReader {
     pub fn status(&mut self, now: Now) -> Result<ReplicaStatus, ReplicaError> {
         let gate = self.gate()?;
         self.moment(|db| {
-            let venue: Option<VenueRow> = keys::setting(db, keys::VENUE, &[])?;
+            let progress = keys::progress(db)?;
+            let venue: Option<VenueRow> = keys::setting(db, progress.side, keys::VENUE, &[])?;
             let mut zones = Vec::new();
             if let Some(gate) = &gate {
-                for (row, space) in spaces(db, gate)? {
+                for (row, space) in spaces(db, progress.side, gate)? {
                     let occupancy = occupancy(zone_count(db, row.id)?.1);
                     zones.push(ZoneStatus {
                         occupancy,
@@ -91,10 +92,10 @@ impl ReplicaReader {
             let epochs = keys::read_epochs(db)?;
             Ok(ReplicaStatus {
                 venue_name: venue.map(|venue| venue.name),
-                position: keys::progress(db)?.0,
+                position: progress.position,
                 as_of_ms: keys::mark_integer(db, keys::AS_OF)?,
                 age_ms: age_ms(db, now)?,
-                pending: many("SELECT count(*) FROM outbox")?,
+                pending: outbox::waiting(db)?,
                 quarantined: many("SELECT count(*) FROM quarantine")?,
                 quarantine_reason: newest
                     .and_then(|(position, reason)| Some((keys::id_at(&epochs, position)?, reason))),

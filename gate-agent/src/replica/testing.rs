@@ -41,6 +41,15 @@ impl Folder {
         // In memory where there is such a place: what is tested here is not the disk's speed.
         let memory = Path::new("/dev/shm");
         let place = if memory.is_dir() { memory.to_path_buf() } else { std::env::temp_dir() };
+        Self::within(&place, n, name)
+    }
+
+    /// A folder on a disk, for what only a disk shows.
+    pub(crate) fn on_disk(name: &str) -> Self {
+        Self::within(&std::env::temp_dir(), NEXT.fetch_add(1, Ordering::Relaxed), name)
+    }
+
+    fn within(place: &Path, n: u32, name: &str) -> Self {
         let path = place.join(format!("gate-agent-{}-{n}-{name}", std::process::id()));
         std::fs::create_dir_all(&path).unwrap();
         Self(path)
@@ -108,6 +117,22 @@ impl Replica {
             then(checked.db());
             Err(super::ReplicaError::Refused("the power went".to_owned()).into())
         })
+    }
+
+    /// Records many events in one transaction: what a long time leaves behind, in a short one.
+    pub(crate) fn record_many(&mut self, now: Now, bodies: Vec<EventBody>) {
+        let mut journal = self.journal.clone().unwrap();
+        let epochs = self.epochs.clone();
+        let sealed: Vec<_> = bodies.into_iter().map(|body| journal.append(Some(LANE), now, body)).collect();
+        self.write(|checked| {
+            for sealed in &sealed {
+                let position = super::keys::position_of(&epochs, sealed.event.id).unwrap();
+                super::record::store(checked, position, sealed)?;
+            }
+            Ok(())
+        })
+        .unwrap();
+        self.journal = Some(journal);
     }
 
     /// Records as if the disk had failed at the sync: the caller heard an error, the event is stored or not.
@@ -252,6 +277,7 @@ impl Venue {
                 max_staleness_s: None,
                 attention: None,
                 open_ms: None,
+                home_gate: None,
             })
         };
         vec![

@@ -6,17 +6,20 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use gate_core::event::Event;
 use gate_core::ids::{Direction, EventId, PassId, ZoneId};
+use gate_core::mutant::{self, Mutant};
 use gate_core::pass::{Claims, Finding, Keyring, ScannedPass};
-use gate_core::product::Product;
+use gate_core::product::{OfflineScope, Product};
 use gate_core::statement::{Statement, StatementBody};
 use gate_core::sync::v1::{GateRow, VendorRow, VenueRow, ZoneRow};
 use gate_core::time::{DayRule, Now, ServiceDay};
-use gate_core::view::{LastUse, PassRow, ReplicaView, Unopened, Uses, ZoneSpace};
+use gate_core::view::{LastUse, PassRow, PassStanding, ReplicaView, Unopened, Uses, ZoneSpace};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
-use super::record::{OUTCOME_OPENED, USE_COLUMNS, UseRow, direction_of};
+use super::keys::Progress;
+use super::record::{USE_COLUMNS, UseRow, direction_of};
 use super::{Fault, ReplicaError, keys, read_identity, schema, statements};
 use crate::identity::Identity;
 
@@ -38,7 +41,7 @@ pub struct ReplicaReader {
 /// only way in which they become others.
 #[derive(Debug, Default)]
 struct Settings {
-    position: Option<u64>,
+    stand: Option<(i64, u64)>,
     venue: Option<VenueRow>,
     zones: BTreeMap<ZoneId, ZoneRow>,
     vendors: BTreeMap<String, VendorRow>,
@@ -46,10 +49,11 @@ struct Settings {
 }
 
 impl Settings {
-    /// Forgets what may be old. Within the transaction whose position this is.
-    fn stand_at(&mut self, position: u64) {
-        if self.position != Some(position) {
-            *self = Self { position: Some(position), ..Self::default() };
+    /// Forgets what may be old. Within the transaction in which the replica stands there.
+    fn stand_at(&mut self, progress: &Progress) {
+        let stand = Some((progress.side, progress.position));
+        if self.stand != stand {
+            *self = Self { stand, ..Self::default() };
         }
     }
 }
@@ -108,7 +112,7 @@ impl ReplicaReader {
                 .map_err(|e| ReplicaError::Refused(e.to_string()))?;
                 match stated.body {
                     StatementBody::Issuer(issuer) => ring.insert(issuer),
-                    StatementBody::Device(_) | StatementBody::Duty(_) => {}
+                    StatementBody::Device(_) | StatementBody::Duty(_) | StatementBody::Chain(_) => {}
                 }
             }
             Ok(ring)
@@ -124,7 +128,10 @@ impl ReplicaReader {
     /// This gate's row; `None` before the first changes arrived.
     pub fn gate(&mut self) -> Result<Option<GateRow>, ReplicaError> {
         let Some(identity) = self.identity()? else { return Ok(None) };
-        self.moment(|db| Ok(keys::setting(db, keys::GATE, identity.gate.0.as_bytes())?))
+        self.moment(|db| {
+            let side = keys::progress(db)?.side;
+            Ok(keys::setting(db, side, keys::GATE, identity.gate.0.as_bytes())?)
+        })
     }
 
     /// What the replica says that matters for one presentation.
@@ -149,9 +156,38 @@ impl ReplicaReader {
         }
     }
 
+    /// The sum over all rows, as the last transaction left it: two databases with the same sum hold the same rows.
+    pub fn digest(&self) -> Result<[u8; 16], ReplicaError> {
+        self.moment(|db| Ok(super::checked::Sum::stored(db)?.bytes()))
+    }
+
     /// The latest time that signed proof says has passed, Unix milliseconds; 0 if none was ever heard.
     pub fn floor_ms(&self) -> Result<i64, ReplicaError> {
-        self.moment(|db| Ok(keys::mark_integer(db, keys::FLOOR)?.unwrap_or(0)))
+        self.moment(|db| Ok(keys::proved_ms(db)?.unwrap_or(0)))
+    }
+
+    /// When the journal's newest event was written, by its device's clock; `None` in an empty journal. A clock that was
+    /// set back, or lost its battery, goes on from there.
+    pub fn newest_at(&self) -> Result<Option<Now>, ReplicaError> {
+        self.moment(|db| {
+            let bytes: Option<Vec<u8>> = db
+                .prepare_cached("SELECT bytes FROM events ORDER BY position DESC LIMIT 1")?
+                .query_row([], |row| row.get(0))
+                .optional()?;
+            Ok(bytes.map(|bytes| keys::decode::<Event>(&bytes)).transpose()?.map(|event| event.at))
+        })
+    }
+
+    /// One event of this journal, as it was written; `None` if it is not here.
+    pub fn event(&self, id: EventId) -> Result<Option<Event>, ReplicaError> {
+        self.moment(|db| {
+            let Some(position) = keys::position_of(&keys::read_epochs(db)?, id) else { return Ok(None) };
+            let bytes: Option<Vec<u8>> = db
+                .prepare_cached("SELECT bytes FROM events WHERE position = ?1")?
+                .query_row([position], |row| row.get(0))
+                .optional()?;
+            Ok(bytes.map(|bytes| keys::decode(&bytes)).transpose()?)
+        })
     }
 
     /// The path of the file.
@@ -179,17 +215,19 @@ fn read_view(
     gate: &GateRow,
     now: Now,
 ) -> rusqlite::Result<ReplicaView> {
-    let position = keys::progress(db)?.0;
-    settings.stand_at(position);
+    let progress = keys::progress(db)?;
+    let Progress { position, side, .. } = progress;
+    settings.stand_at(&progress);
     if settings.venue.is_none() {
-        settings.venue = keys::setting(db, keys::VENUE, &[])?;
+        settings.venue = keys::setting(db, side, keys::VENUE, &[])?;
     }
     let day_rule = settings
         .venue
         .as_ref()
         .map_or_else(|| DayRule { time_zone: "UTC".to_owned(), boundary_min: 0 }, |venue| venue.day_rule.clone());
     let zones = &mut settings.zones;
-    let spaces = spaces_of(db, gate, |zone| known(zones, zone, || keys::setting(db, keys::ZONE, zone.0.as_bytes())))?;
+    let spaces =
+        spaces_of(db, gate, |zone| known(zones, zone, || keys::setting(db, side, keys::ZONE, zone.0.as_bytes())))?;
     let mut view = ReplicaView {
         venue: identity.venue_code.clone(),
         day_rule,
@@ -204,19 +242,24 @@ fn read_view(
     };
     let Some(claims) = claims else { return Ok(view) };
     let code = claims.vendor.as_str();
-    let vendor = known(&mut settings.vendors, code.to_owned(), || keys::setting(db, keys::VENDOR, code.as_bytes()))?;
+    let vendor =
+        known(&mut settings.vendors, code.to_owned(), || keys::setting(db, side, keys::VENDOR, code.as_bytes()))?;
     view.vendor = vendor.map(|vendor| vendor.standing);
     view.product = known(&mut settings.products, claims.product, || {
-        keys::setting(db, keys::PRODUCT, &claims.product.to_be_bytes())
+        keys::setting(db, side, keys::PRODUCT, &claims.product.to_be_bytes())
     })?;
     let id = claims.id();
-    view.row = pass_row(db, &id)?;
+    view.row = pass_row(db, side, &id)?;
+    if mutant::active(Mutant::IgnoreRevocation) {
+        view.row.iter_mut().for_each(|row| row.standing = PassStanding::Live);
+    }
     let today = view.day_rule.local(now.wall_ms).ok().map(|local| local.day);
-    view.uses = uses(db, &id, today)?;
-    if let Some(product) = &view.product
-        && !leads_to(product, view.spaces.iter().map(|space| space.zone))
-    {
-        view.right_gates = right_gates(db, product)?;
+    view.uses = uses(db, side, &id, today)?;
+    if let Some(product) = &view.product {
+        let elsewhere = product.offline_scope == OfflineScope::HomeGate && product.home_gate != Some(gate.id);
+        if elsewhere || !leads_to(product, view.spaces.iter().map(|space| space.zone)) {
+            view.right_gates = right_gates(db, side, product)?;
+        }
     }
     Ok(view)
 }
@@ -227,9 +270,9 @@ pub(crate) fn age_ms(db: &Connection, now: Now) -> rusqlite::Result<Option<i64>>
     Ok(as_of.map(|as_of| now.wall_ms.saturating_sub(as_of)).filter(|age| *age >= -AHEAD_MS).map(|age| age.max(0)))
 }
 
-fn pass_row(db: &Connection, pass: &PassId) -> rusqlite::Result<Option<PassRow>> {
-    let mut statement = db.prepare_cached("SELECT value FROM passes WHERE pass = ?1")?;
-    let mut rows = statement.query([keys::pass_key(pass)])?;
+fn pass_row(db: &Connection, side: i64, pass: &PassId) -> rusqlite::Result<Option<PassRow>> {
+    let mut statement = db.prepare_cached("SELECT value FROM passes WHERE side = ?1 AND pass = ?2")?;
+    let mut rows = statement.query(rusqlite::params![side, keys::pass_key(pass)])?;
     match rows.next()? {
         None => Ok(None),
         Some(row) => keys::decode(row.get_ref(0)?.as_blob()?).map(Some),
@@ -237,8 +280,8 @@ fn pass_row(db: &Connection, pass: &PassId) -> rusqlite::Result<Option<PassRow>>
 }
 
 /// The zones a gate leads through, its own first, with their room.
-pub(crate) fn spaces(db: &Connection, gate: &GateRow) -> rusqlite::Result<Vec<(ZoneRow, ZoneSpace)>> {
-    spaces_of(db, gate, |zone| keys::setting(db, keys::ZONE, zone.0.as_bytes()))
+pub(crate) fn spaces(db: &Connection, side: i64, gate: &GateRow) -> rusqlite::Result<Vec<(ZoneRow, ZoneSpace)>> {
+    spaces_of(db, gate, |zone| keys::setting(db, side, keys::ZONE, zone.0.as_bytes()))
 }
 
 /// The same, with zones' rows from wherever they are.
@@ -263,10 +306,7 @@ fn spaces_of(
 
 /// A zone's recount generation and its number.
 pub(crate) fn zone_count(db: &Connection, zone: ZoneId) -> rusqlite::Result<(u64, i64)> {
-    let row: Option<(i64, i64)> = db
-        .prepare_cached("SELECT generation, demand FROM zone_bases WHERE zone = ?1")?
-        .query_row([zone.0.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?;
+    let row = keys::numbers(db, keys::ZONE_NUMBER, zone.0.as_bytes())?;
     Ok(row.map_or((0, 0), |(generation, demand)| (generation.cast_unsigned(), demand)))
 }
 
@@ -280,11 +320,12 @@ fn leads_to(product: &Product, mut zones: impl Iterator<Item = ZoneId>) -> bool 
 }
 
 /// Names of the entrances that would take a product.
-fn right_gates(db: &Connection, product: &Product) -> rusqlite::Result<Vec<String>> {
+fn right_gates(db: &Connection, side: i64, product: &Product) -> rusqlite::Result<Vec<String>> {
     let mut names = Vec::new();
-    for gate in keys::settings::<GateRow>(db, keys::GATE)? {
-        let zones = spaces(db, &gate)?;
-        if gate.direction == Direction::In && leads_to(product, zones.iter().map(|(row, _)| row.id)) {
+    for gate in keys::settings::<GateRow>(db, side, keys::GATE)? {
+        let zones = spaces(db, side, &gate)?;
+        let home = product.offline_scope != OfflineScope::HomeGate || product.home_gate == Some(gate.id);
+        if home && gate.direction == Direction::In && leads_to(product, zones.iter().map(|(row, _)| row.id)) {
             names.push(gate.name);
         }
     }
@@ -294,13 +335,13 @@ fn right_gates(db: &Connection, product: &Product) -> rusqlite::Result<Vec<Strin
 
 /// A use in the order in which uses happened.
 struct Seen {
-    event: [u8; 32],
+    event: Vec<u8>,
     row: UseRow,
     /// This device's own uses never stand before an earlier one of its own, whatever the clock said.
     order_ms: i64,
 }
 
-fn uses(db: &Connection, pass: &PassId, today: Option<ServiceDay>) -> rusqlite::Result<Uses> {
+fn uses(db: &Connection, side: i64, pass: &PassId, today: Option<ServiceDay>) -> rusqlite::Result<Uses> {
     let mut statement = db.prepare_cached(&format!("SELECT event, {USE_COLUMNS} FROM uses WHERE pass = ?1"))?;
     let mut rows = statement.query([keys::pass_key(pass)])?;
     let mut seen = Vec::new();
@@ -318,12 +359,12 @@ fn uses(db: &Connection, pass: &PassId, today: Option<ServiceDay>) -> rusqlite::
     }
     let charged = seen.iter().filter(|seen| seen.row.charged);
     let today = today.map(|day| i64::from(day.0));
-    let newest = seen.iter().max_by_key(|seen| (seen.order_ms, seen.row.own, seen.event));
+    let newest = seen.iter().max_by_key(|seen| (seen.order_ms, seen.row.own, &seen.event));
     let last = match newest {
         None => None,
         Some(newest) => {
             let gate = keys::gate_of(newest.row.gate);
-            let row: Option<GateRow> = keys::setting(db, keys::GATE, &newest.row.gate)?;
+            let row: Option<GateRow> = keys::setting(db, side, keys::GATE, &newest.row.gate)?;
             let direction = direction_of(newest.row.direction);
             Some(LastUse {
                 at_ms: newest.row.at_ms,
@@ -338,7 +379,7 @@ fn uses(db: &Connection, pass: &PassId, today: Option<ServiceDay>) -> rusqlite::
         today: count(charged.filter(|seen| Some(seen.row.day) == today).count()),
         inside: last.as_ref().is_some_and(|last| last.direction == Direction::In),
         last,
-        unopened: unopened(&seen),
+        unopened: unopened(db, &seen)?,
     })
 }
 
@@ -347,11 +388,16 @@ fn count(n: usize) -> u32 {
 }
 
 /// This device's newest admission of the pass, if nobody knows that the gate opened for it and it was not presented again.
-fn unopened(seen: &[Seen]) -> Option<Unopened> {
-    let newest = seen.iter().filter(|seen| seen.row.own > 0).max_by_key(|seen| seen.row.own)?;
-    let again = newest.row.reopens.is_some() || newest.row.outcome == OUTCOME_OPENED;
-    let event: EventId = keys::event_of(newest.event);
-    (!again).then_some(Unopened { event, at_ms: newest.row.at_ms })
+fn unopened(db: &Connection, seen: &[Seen]) -> rusqlite::Result<Option<Unopened>> {
+    let Some(newest) = seen.iter().filter(|seen| seen.row.own > 0).max_by_key(|seen| seen.row.own) else {
+        return Ok(None);
+    };
+    let unsettled = keys::numbers(db, keys::UNSETTLED, &newest.row.own.to_be_bytes())?.is_some();
+    if newest.row.reopens.is_some() || !unsettled {
+        return Ok(None);
+    }
+    let event = keys::id_at(&keys::read_epochs(db)?, newest.row.own);
+    Ok(event.map(|event| Unopened { event, at_ms: newest.row.at_ms }))
 }
 
 /// Canonical events of a journal in order, one at a time.
@@ -371,6 +417,26 @@ impl ReplicaReader {
                 }
             }
             Ok(Ok(()))
+        })
+    }
+
+    /// Heads of this device that the cloud signed for and that are not this journal's: each id, and whether the journal
+    /// holds another event of that name.
+    pub fn strangers(&self) -> Result<Vec<(EventId, bool)>, ReplicaError> {
+        let device = self.identity.as_ref().map(|identity| identity.device);
+        self.moment(|db| {
+            let epochs = keys::read_epochs(db)?;
+            let mut statement = db.prepare("SELECT epoch, seq FROM strangers ORDER BY epoch")?;
+            let rows = statement.query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))?;
+            let mut found = Vec::new();
+            for row in rows {
+                let (epoch, seq) = row?;
+                if let Some(device) = device {
+                    let id = EventId { device, epoch: epoch.cast_unsigned(), seq: seq.cast_unsigned() };
+                    found.push((id, keys::position_of(&epochs, id).is_some()));
+                }
+            }
+            Ok(found)
         })
     }
 

@@ -26,7 +26,9 @@ pub struct Facts {
     /// Why nothing can be stored.
     pub storage_fault: Option<String>,
     /// Why this gate does not decide; `None` while it does.
-    pub not_deciding: Option<String>,
+    pub not_deciding: Option<NotDeciding>,
+    /// Staff took the lane out of use.
+    pub closed: bool,
     /// How fast the newest opening was.
     pub opening: Option<OpeningTimes>,
     /// The moment, with its trust.
@@ -45,6 +47,7 @@ impl Default for Facts {
             gate_io: false,
             storage_fault: None,
             not_deciding: None,
+            closed: false,
             opening: None,
             now: None,
             version: 0,
@@ -52,11 +55,22 @@ impl Default for Facts {
     }
 }
 
+/// Why a gate does not decide.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NotDeciding {
+    /// The name a page knows it by, and has words for.
+    pub code: &'static str,
+    /// One line for the person on call.
+    pub why: String,
+}
+
 /// The stamps of one opening, monotonic microseconds.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct OpeningTimes {
     /// The frame with the code was complete.
     pub frame_us: u64,
+    /// How long the eye's decoders took with it, microseconds.
+    pub decoding_us: u64,
     /// The code that was read in it arrived here.
     pub read_us: u64,
     /// The decision was handed to storage.
@@ -96,6 +110,7 @@ struct Gate<'a> {
     direction: Direction,
     venue: Option<&'a str>,
     staffed: bool,
+    closed: bool,
 }
 
 #[derive(Serialize)]
@@ -152,7 +167,8 @@ struct Status<'a> {
     gate_io: &'static str,
     storage: &'static str,
     storage_why: Option<&'a str>,
-    not_deciding: Option<&'a str>,
+    not_deciding: Option<&'static str>,
+    not_deciding_why: Option<&'a str>,
 }
 
 /// The name a page knows a kind of screen by.
@@ -171,6 +187,11 @@ fn page_kind(kind: ScreenKind) -> &'static str {
 }
 
 impl Facts {
+    /// Whether staff stand by at this gate.
+    pub fn is_staffed(&self) -> bool {
+        self.replica.as_ref().and_then(|replica| replica.gate.as_ref()).is_some_and(|gate| gate.staffed)
+    }
+
     /// The message a screen gets now.
     pub fn message(&self) -> ScreenMessage<'_> {
         let gate = self.replica.as_ref().and_then(|replica| replica.gate.as_ref());
@@ -205,7 +226,8 @@ impl Facts {
                 name: gate.map_or("", |gate| gate.name.as_str()),
                 direction: gate.map_or(Direction::In, |gate| gate.direction),
                 venue: self.replica.as_ref().and_then(|replica| replica.venue_name.as_deref()),
-                staffed: gate.is_some_and(|gate| gate.staffed),
+                staffed: self.is_staffed(),
+                closed: self.closed,
             },
             screen: Screen {
                 kind: page_kind(kind),
@@ -217,7 +239,7 @@ impl Facts {
                 words: Languages { en: words(Language::En), ro: words(Language::Ro) },
                 detail,
                 // Staff texts are for lanes where staff stand by; the public screen shows none.
-                question: question.filter(|_| gate.is_some_and(|gate| gate.staffed)).map(|q| Question {
+                question: question.filter(|_| self.is_staffed()).map(|q| Question {
                     text: q.text.as_deref(),
                     also: q
                         .also
@@ -247,7 +269,8 @@ impl Facts {
                 gate_io: if self.gate_io { "ok" } else { "lost" },
                 storage: if self.storage_fault.is_some() { "fault" } else { "ok" },
                 storage_why: self.storage_fault.as_deref(),
-                not_deciding: self.not_deciding.as_deref(),
+                not_deciding: self.not_deciding.as_ref().map(|not| not.code),
+                not_deciding_why: self.not_deciding.as_ref().map(|not| not.why.as_str()),
             },
         }
     }

@@ -1,6 +1,7 @@
 //! The touchscreen's server: one page, one WebSocket, one JSON status, on loopback only.
 //!
-//! The page sees what the lane shows and can answer the lane's question; it can't reach the relay. Requests must name this
+//! The page sees what the lane shows, can answer the lane's question, and can take a lane where staff stand by out of use;
+//! it can't reach the relay. Requests must name this
 //! machine as their host, and a WebSocket must come from a page of ours, so that no web site open in another browser can
 //! talk to a gate (DNS rebinding, cross-site WebSockets).
 
@@ -21,7 +22,9 @@ use serde::Deserialize;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
-pub use facts::{Facts, OpeningTimes};
+pub use facts::{Facts, NotDeciding, OpeningTimes};
+
+use crate::closing::Closing;
 
 /// The page, built by `cargo xtask web`; debug builds read it from disk.
 #[derive(RustEmbed)]
@@ -31,12 +34,33 @@ struct Page;
 
 /// What the page may say.
 #[derive(Deserialize)]
+#[serde(untagged)]
+enum Tap {
+    Answered(Answered),
+    Lane(LaneUse),
+}
+
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Tap {
+struct Answered {
     /// Yes or no to the question on the screen.
     answer: Answer,
     /// The presentation it was asked about.
     presentation: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LaneUse {
+    /// Whether the lane is to be in use.
+    lane: Use,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Use {
+    Close,
+    Open,
 }
 
 #[derive(Deserialize)]
@@ -50,6 +74,7 @@ enum Answer {
 struct Screen {
     facts: watch::Receiver<Facts>,
     staff: mpsc::Sender<StaffRequest>,
+    closing: Closing,
     port: u16,
 }
 
@@ -61,10 +86,11 @@ pub async fn serve(
     listener: TcpListener,
     facts: watch::Receiver<Facts>,
     staff: mpsc::Sender<StaffRequest>,
+    closing: Closing,
     mut stop: watch::Receiver<bool>,
 ) -> std::io::Result<()> {
     let port = listener.local_addr()?.port();
-    let screen = Screen { facts, staff, port };
+    let screen = Screen { facts, staff, closing, port };
     let app = Router::new()
         .route("/ws", get(open))
         .route("/v1/status", get(status))
@@ -153,7 +179,7 @@ async fn talk(mut socket: WebSocket, mut screen: Screen) {
                 heard = socket.recv() => {
                     let Some(Ok(message)) = heard else { return };
                     match message {
-                        Message::Text(text) => tapped(&screen.staff, &text),
+                        Message::Text(text) => tapped(&screen, &text),
                         Message::Close(_) => return,
                         Message::Binary(_) | Message::Ping(_) | Message::Pong(_) => {}
                     }
@@ -163,14 +189,32 @@ async fn talk(mut socket: WebSocket, mut screen: Screen) {
     }
 }
 
-fn tapped(staff: &mpsc::Sender<StaffRequest>, text: &str) {
-    let Ok(tap) = serde_json::from_str::<Tap>(text) else {
-        tracing::warn!("the page sent something that is not an answer");
-        return;
+fn tapped(screen: &Screen, text: &str) {
+    let request = match serde_json::from_str::<Tap>(text) {
+        Err(_) => {
+            tracing::warn!("the page sent something that is not an answer");
+            return;
+        }
+        Ok(Tap::Answered(Answered { answer, presentation })) => {
+            StaffRequest::Answer { yes: matches!(answer, Answer::Yes), presentation, staff: None }
+        }
+        Ok(Tap::Lane(LaneUse { lane })) => {
+            let closed = matches!(lane, Use::Close);
+            if !screen.facts.borrow().is_staffed() {
+                tracing::warn!("somebody wanted to close or reopen a lane where no staff stand by");
+                return;
+            }
+            match screen.closing.set(closed) {
+                // The daemon follows the file.
+                Ok(()) => return,
+                Err(error) => {
+                    tracing::error!(%error, "the lane will be in use again after a restart");
+                    StaffRequest::Close { closed, staff: None }
+                }
+            }
+        }
     };
-    let request =
-        StaffRequest::Answer { yes: matches!(tap.answer, Answer::Yes), presentation: tap.presentation, staff: None };
-    if staff.try_send(request).is_err() {
+    if screen.staff.try_send(request).is_err() {
         tracing::warn!("the lane did not take the answer");
     }
 }
@@ -192,7 +236,11 @@ async fn page(uri: Uri) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use gate_core::ids::Direction;
+    use gate_core::sync::v1::{Change, GateRow};
+
     use super::*;
+    use crate::replica::testing::{Folder, GATE, T0, Venue, at, gate_row};
 
     #[test]
     fn only_names_of_this_machine_with_its_port_are_taken() {
@@ -217,20 +265,65 @@ mod tests {
         }
     }
 
+    /// A screen at a gate with or without staff, and what its lane hears.
+    fn screen_at(folder: &Folder, staffed: bool) -> (Screen, mpsc::Receiver<StaffRequest>) {
+        let mut venue = Venue::new();
+        let mut replica = venue.gate(&folder.db());
+        let row = GateRow { staffed, ..gate_row(GATE, "North", Direction::In) };
+        let reply = venue.reply(vec![Change::Gate(row)], T0);
+        replica.apply(&reply, at(0)).unwrap();
+        let status = replica.reader().unwrap().status(at(0)).unwrap();
+        let (_, facts) = watch::channel(Facts { replica: Some(status), ..Facts::default() });
+        let (staff, heard) = mpsc::channel(4);
+        (Screen { facts, staff, closing: Closing::at(folder.path()), port: 8080 }, heard)
+    }
+
     #[test]
     fn only_an_answer_is_a_tap() {
-        let (staff, mut heard) = mpsc::channel(4);
+        let folder = Folder::new("tap");
+        let (screen, mut heard) = screen_at(&folder, true);
         for text in [
             "",
             "{}",
             "{\"answer\":\"maybe\",\"presentation\":1}",
             "{\"open\":true}",
             "{\"answer\":\"yes\",\"presentation\":1,\"x\":2}",
+            "{\"lane\":\"ajar\"}",
+            "{\"lane\":\"close\",\"presentation\":1}",
         ] {
-            tapped(&staff, text);
+            tapped(&screen, text);
         }
-        assert!(heard.try_recv().is_err());
-        tapped(&staff, "{\"answer\":\"yes\",\"presentation\":7}");
+        assert!(heard.try_recv().is_err() && !screen.closing.is_closed());
+        tapped(&screen, "{\"answer\":\"yes\",\"presentation\":7}");
         assert_eq!(heard.try_recv(), Ok(StaffRequest::Answer { yes: true, presentation: 7, staff: None }));
+    }
+
+    #[test]
+    fn a_lane_is_taken_out_of_use_only_where_staff_stand_by() {
+        for staffed in [true, false] {
+            let folder = Folder::new("close");
+            let (screen, mut heard) = screen_at(&folder, staffed);
+            tapped(&screen, "{\"lane\":\"close\"}");
+            assert_eq!(screen.closing.is_closed(), staffed);
+            tapped(&screen, "{\"lane\":\"open\"}");
+            assert!(!screen.closing.is_closed());
+            assert!(heard.try_recv().is_err(), "the file says it, and the daemon follows");
+        }
+        // Where the word can't be kept the lane hears it all the same.
+        let folder = Folder::new("close");
+        let (mut screen, mut heard) = screen_at(&folder, true);
+        screen.closing = Closing::at(&folder.path().join("absent"));
+        tapped(&screen, "{\"lane\":\"close\"}");
+        assert_eq!(heard.try_recv(), Ok(StaffRequest::Close { closed: true, staff: None }));
+    }
+
+    #[test]
+    fn a_gate_that_does_not_decide_says_why() {
+        let not = NotDeciding { code: "withdrawn", why: "this device was withdrawn".to_owned() };
+        let facts = Facts { not_deciding: Some(not), closed: true, ..Facts::default() };
+        let told = serde_json::to_value(facts.message()).unwrap();
+        assert_eq!(told["status"]["not_deciding"], "withdrawn");
+        assert_eq!(told["status"]["not_deciding_why"], "this device was withdrawn");
+        assert_eq!(told["gate"]["closed"], true);
     }
 }

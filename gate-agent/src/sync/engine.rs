@@ -10,16 +10,25 @@ use ed25519_dalek::SigningKey;
 use gate_core::ids::EventId;
 use gate_core::statement::Duty;
 use gate_core::sync::session::{Action, Link, Outcome, Session};
-use gate_core::sync::v1::{JournalHead, PUSH_BYTES, PUSH_LIMIT, Pull, Push, PushReply, Signed, SignedTime};
+use gate_core::sync::v1::{
+    Change, Chunk, JournalHead, PUSH_BYTES, PUSH_LIMIT, Pull, PullReply, Push, PushReply, Signed, SignedTime,
+};
 use serde_bytes::ByteBuf;
 use tokio::sync::{mpsc, watch};
 
-use super::{HttpTransport, Store, StoreError, Surroundings, SyncError, Transport, Wake, number};
+use super::maintenance::Switch;
+use super::{HttpTransport, Store, StoreError, Surroundings, SyncError, Transport, Wake, carrier, number};
 use crate::identity::Identity;
 use crate::replica::{PendingEvent, Replica, ReplicaError};
 
 /// After this many refusals of one event alone it is tried whether others pass; then it is put aside.
-const POISON_TRIES: u32 = 5;
+const POISON_TRIES: u32 = 3;
+/// A push on a limited road takes no longer than this, milliseconds: whatever is urgent comes after it.
+const LIMITED_PUSH_MS: u64 = 1000;
+/// Most events of a withdrawn device that are still sent: as many as the cloud keeps aside.
+const TESTIMONY: usize = 10_000;
+/// Smallest load of such a push, bytes: a few events.
+const LIMITED_PUSH_BYTES: usize = 4096;
 /// Signed time is asked for this often, microseconds.
 const TIME_EVERY_US: u64 = 3600 * 1_000_000;
 /// After a failure, sooner.
@@ -48,8 +57,23 @@ pub struct Ears {
     pub link: Box<dyn Fn(Link) + Send + Sync>,
 }
 
+/// How sync is meant to work at this gate.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Most kilobits a second that events and changes may take; 0 for no limit.
+    pub limit_kbit_s: u32,
+    /// The maintenance switch, where there is one.
+    pub switch: Option<Switch>,
+}
+
 /// Syncs with the cloud until told to stop, and listens for its hints.
-pub async fn run<S: Store>(transport: HttpTransport, store: S, ears: Ears, mut stop: watch::Receiver<bool>) {
+pub async fn run<S: Store>(
+    transport: HttpTransport,
+    store: S,
+    ears: Ears,
+    settings: Settings,
+    mut stop: watch::Receiver<bool>,
+) {
     let wake = Arc::new(Wake::default());
     let (url, device, key, surroundings) = transport.listener();
     let recorded = wake.clone();
@@ -60,12 +84,26 @@ pub async fn run<S: Store>(transport: HttpTransport, store: S, ears: Ears, mut s
     if let Err(error) = listening.await {
         tracing::warn!(%error, "sync is not told of new events and looks for them every 15 s");
     }
-    let engine = Engine::new((transport, store), key.clone(), surroundings.clone(), wake.clone(), ears);
-    // All three may be dropped at any await: whatever matters is in the database.
+    let mut engine = Engine::new((transport, store), key.clone(), surroundings.clone(), wake.clone(), ears)
+        .limited(settings.limit_kbit_s);
+    let switch = settings.switch.unwrap_or_default();
+    let exchange = async {
+        loop {
+            switch.wait_until_on(surroundings.as_ref(), || engine.rest()).await;
+            wake.link_up();
+            let live = super::live::listen(url.clone(), device, key.clone(), surroundings.clone(), wake.clone());
+            // All may be dropped at any await: whatever matters is in the database.
+            tokio::select! {
+                () = engine.run() => {}
+                () = live => {}
+                () = carrier::watch(&wake) => {}
+                () = switch.wait_until_off(surroundings.as_ref()) => {}
+            }
+        }
+    };
     tokio::select! {
         _ = stop.wait_for(|stop| *stop) => {}
-        () = engine.run() => {}
-        () = super::live::listen(url, device, key, surroundings, wake) => {}
+        () = exchange => {}
     }
 }
 
@@ -91,8 +129,14 @@ pub struct Engine<T, S> {
     prune_due_us: u64,
     /// How many events go into one push; smaller while the cloud refuses batches.
     window: usize,
-    /// The oldest event, if the cloud refused it alone, how often, and why.
+    /// The oldest event, if the cloud refused it alone, and how often.
     suspect: Option<(EventId, u32)>,
+    /// The device is withdrawn, and what it had still to say was said.
+    testified: bool,
+    /// Most bytes a second; 0 for no limit.
+    limit_bytes_s: u64,
+    /// How much the current step carried, bytes.
+    carried: usize,
 }
 
 /// Why a step came to nothing.
@@ -134,7 +178,15 @@ impl<T: Transport, S: Store> Engine<T, S> {
             prune_due_us: 0,
             window: PUSH_LIMIT,
             suspect: None,
+            testified: false,
+            limit_bytes_s: 0,
+            carried: 0,
         }
+    }
+
+    /// Lets events and changes take no more than this many kilobits a second; 0 for no limit.
+    pub fn limited(self, kbit_s: u32) -> Self {
+        Self { limit_bytes_s: u64::from(kbit_s) * 125, ..self }
     }
 
     /// How the link is.
@@ -142,8 +194,13 @@ impl<T: Transport, S: Store> Engine<T, S> {
         self.session.link()
     }
 
+    /// The switch was thrown: nothing is exchanged until it is back.
+    pub fn rest(&mut self) {
+        (self.ears.link)(Link::Offline);
+    }
+
     /// Goes on until dropped.
-    pub async fn run(mut self) {
+    pub async fn run(&mut self) {
         loop {
             match self.step().await {
                 // Give others their turn: a fast cloud must not starve this task's neighbours.
@@ -190,9 +247,14 @@ impl<T: Transport, S: Store> Engine<T, S> {
                 Trouble::Road(error) => return self.failed(&Trouble::Road(error)),
             }
         }
+        self.carried = 0;
+        let mut confirm = false;
         let outcome = match action {
             Action::Push => self.push().await.map(|()| Outcome::Pushed),
-            Action::Pull => self.pull().await.map(|more| Outcome::Pulled { more }),
+            Action::Pull => self.pull().await.map(|(more, told)| {
+                confirm = told;
+                Outcome::Pulled { more }
+            }),
             Action::WaitUntil(_) => {
                 self.prune().await;
                 return Step::Did;
@@ -201,6 +263,36 @@ impl<T: Transport, S: Store> Engine<T, S> {
         match outcome {
             Ok(outcome) => {
                 self.session.done(outcome, self.surroundings.now().mono_us, number(self.surroundings.random()));
+                if confirm {
+                    self.session.confirm();
+                }
+                self.pace();
+                (self.ears.link)(self.session.link());
+                Step::Did
+            }
+            Err(Trouble::Road(error)) if error.code() == Some("replica_ahead") => {
+                let now_us = self.surroundings.now().mono_us;
+                self.session.done(Outcome::CloudBehind, now_us, number(self.surroundings.random()));
+                self.cut_off(error.reset().map(<[u8]>::to_vec)).await;
+                (self.ears.link)(self.session.link());
+                Step::Did
+            }
+            Err(Trouble::Road(error))
+                if action == Action::Push
+                    && error.is_a_verdict()
+                    && error.withdrawal().is_none()
+                    // While a poison item is being looked for, the pauses stay short.
+                    && (self.window == 1 || !error.blames_content()) =>
+            {
+                tracing::debug!(%error, "the cloud did not take the events");
+                if error.code() == Some("device_fenced") {
+                    tracing::warn!(
+                        "the cloud keeps aside what this device sends, because another copy of it is in use or its card was set back; a manager decides"
+                    );
+                }
+                let now_us = self.surroundings.now().mono_us;
+                self.session.done(Outcome::NotTaken, now_us, number(self.surroundings.random()));
+                self.pace();
                 (self.ears.link)(self.session.link());
                 Step::Did
             }
@@ -210,15 +302,67 @@ impl<T: Transport, S: Store> Engine<T, S> {
                 {
                     self.withdrawn(statement.to_vec()).await;
                 }
+                self.pace();
                 self.failed(&trouble)
             }
+        }
+    }
+
+    /// The cloud does not know the changes that this gate has, and shows the venue's word that their chain was cut: if it
+    /// holds, everything is fetched again, while what was known goes on deciding. Without it nobody is set back.
+    async fn cut_off(&mut self, statement: Option<Vec<u8>>) {
+        let Some(statement) = statement else {
+            tracing::warn!("the cloud knows less than this gate: was it restored from a backup?");
+            return;
+        };
+        match self.store.with(move |replica| replica.hear_reset(&statement)).await {
+            Ok(true) => {
+                tracing::warn!("the cloud was restored from a backup: everything is fetched and offered again");
+                self.session.hinted();
+            }
+            Ok(false) => {}
+            Err(error) => tracing::warn!(%error, "the cloud's word that it was restored is not believed"),
+        }
+    }
+
+    /// What a withdrawn device has not told yet is evidence: it is sent once, believed by nobody, and kept aside there. Here
+    /// it stays where it is.
+    async fn testify(&mut self) {
+        if std::mem::replace(&mut self.testified, true) {
+            return;
+        }
+        let Ok(waiting) = self.store.with(|replica| replica.pending(TESTIMONY, usize::MAX)).await else { return };
+        let mut rest = waiting.as_slice();
+        while !rest.is_empty() {
+            let mut bytes = 0;
+            let fits = rest.iter().take(PUSH_LIMIT).take_while(|event| {
+                bytes += event.bytes.len();
+                bytes <= PUSH_BYTES
+            });
+            let (page, others) = rest.split_at(fits.count().max(1));
+            rest = others;
+            // The answer is a refusal, and says nothing new.
+            if let Err(Trouble::Road(SyncError::Unreachable(why))) = self.ask(page).await {
+                tracing::debug!(why, "a withdrawn device could not tell what it had still to tell");
+                return;
+            }
+        }
+    }
+
+    /// On a limited road, rests as long as what the step carried takes.
+    fn pace(&mut self) {
+        if let Some(us) = (self.carried as u64 * 1_000_000).checked_div(self.limit_bytes_s) {
+            self.session.pace(self.surroundings.now().mono_us.saturating_add(us));
         }
     }
 
     /// The cloud says that this device is withdrawn, and shows the venue's word for it: it is kept if it holds.
     async fn withdrawn(&mut self, statement: Vec<u8>) {
         match self.store.with(move |replica| replica.hear_withdrawal(&statement)).await {
-            Ok(true) => self.ears.changed.send_modify(|version| *version += 1),
+            Ok(true) => {
+                self.ears.changed.send_modify(|version| *version += 1);
+                self.testify().await;
+            }
             Ok(false) => tracing::warn!("an older word withdraws this device; a newer one keeps it"),
             Err(error) => tracing::warn!(%error, "the word that withdraws this device does not hold"),
         }
@@ -230,9 +374,6 @@ impl<T: Transport, S: Store> Engine<T, S> {
             Trouble::Road(error) => {
                 match error.code() {
                     Some("device_revoked") => tracing::warn!("the cloud says that this device's key was withdrawn"),
-                    Some("replica_ahead") => {
-                        tracing::warn!("the cloud knows less than this gate: was it restored from a backup?")
-                    }
                     Some(_) | None => tracing::debug!(%error, "sync step failed"),
                 }
                 error.retry_after_s()
@@ -283,17 +424,22 @@ impl<T: Transport, S: Store> Engine<T, S> {
             return Err(SyncError::Unbelievable("signed time: the answer took too long".to_owned()).into());
         }
         self.time_due_us = heard_us.saturating_add(TIME_EVERY_US);
+        // And once an hour the cloud shows how far it holds the journal, also of a gate where nothing happens.
+        self.session.confirm();
         // Nobody listens any more: the agent is stopping.
         let _stopping = self.ears.signed.send(SignedMoment { ms: time.now_ms, heard_us }).await;
         Ok(())
     }
 
-    async fn pull(&mut self) -> Result<bool, Trouble> {
+    /// Pulls once. Says whether there is more, and whether what came must be confirmed.
+    async fn pull(&mut self) -> Result<(bool, bool), Trouble> {
         let ((position, head), before_as_of) =
             self.store.with(|replica| Ok((replica.position()?, replica.as_of_ms()?))).await?;
         let reply = self.transport.pull(&Pull { position, head }).await?;
+        self.carried = reply.chunks.iter().map(|chunk| chunk.len()).sum();
         let now = self.surroundings.now();
         let more = reply.more;
+        let told = self.tells_of_rights(&reply).await?;
         let applied = self.store.with(move |replica| replica.apply(&reply, now)).await?;
         if more && applied.position == position {
             return Err(SyncError::Unbelievable("it promises more changes and sends none".to_owned()).into());
@@ -301,14 +447,34 @@ impl<T: Transport, S: Store> Engine<T, S> {
         if applied.changes > 0 || applied.as_of_ms != before_as_of {
             self.ears.changed.send_modify(|version| *version += 1);
         }
-        Ok(more)
+        Ok((more, told && applied.changes > 0))
+    }
+
+    /// Whether there is a zone among the changes: then the cloud waits to hear that this gate knows who holds its rights.
+    /// Believed only as far as `apply` believes it; a wrong guess costs two small requests.
+    async fn tells_of_rights(&self, reply: &PullReply) -> Result<bool, StoreError> {
+        if reply.chunks.is_empty() {
+            return Ok(false);
+        }
+        let key = self.store.with(|replica| replica.duty_key(Duty::Settings)).await?;
+        Ok(reply
+            .chunks
+            .iter()
+            .filter_map(|bytes| Chunk::open(bytes, &key).ok())
+            .any(|chunk| chunk.changes.iter().any(|change| matches!(change, Change::Zone(_)))))
     }
 
     async fn push(&mut self) -> Result<(), Trouble> {
         let window = self.window;
-        let events = self.store.with(move |replica| replica.pending(window, PUSH_BYTES)).await?;
+        let most = match self.limit_bytes_s {
+            0 => PUSH_BYTES,
+            limit => usize::try_from(limit * LIMITED_PUSH_MS / 1000)
+                .unwrap_or(PUSH_BYTES)
+                .clamp(LIMITED_PUSH_BYTES, PUSH_BYTES),
+        };
+        let events = self.store.with(move |replica| replica.pending(window, most)).await?;
         if events.is_empty() {
-            return Ok(());
+            return self.show_head().await;
         }
         match self.ask(&events).await {
             Ok(reply) => {
@@ -317,13 +483,24 @@ impl<T: Transport, S: Store> Engine<T, S> {
                 self.suspect = None;
                 Ok(())
             }
-            Err(Trouble::Road(error)) if error.blames_content() && events.len() > 1 => {
+            // Also on a road so slow that a whole page is never through in time.
+            Err(Trouble::Road(error))
+                if events.len() > 1 && (error.blames_content() || matches!(error, SyncError::Unreachable(_))) =>
+            {
                 self.window = events.len() / 2;
                 Err(error.into())
             }
             Err(Trouble::Road(error)) if error.blames_content() => self.suspect_of(events, error).await,
             Err(other) => Err(other),
         }
+    }
+
+    /// Shows the cloud the journal's head and nothing else; its receipts tell what it holds.
+    async fn show_head(&mut self) -> Result<(), Trouble> {
+        let reply = self.ask(&[]).await?;
+        let now = self.surroundings.now();
+        self.store.with(move |replica| replica.acknowledge(&[], &reply, now)).await?;
+        Ok(())
     }
 
     /// The cloud refuses one event alone. After some tries the next one is sent by itself: if that passes, the first is
@@ -358,6 +535,7 @@ impl<T: Transport, S: Store> Engine<T, S> {
         let venue = self.identity().await?.venue;
         let head = self.store.with(|replica| replica.journal_head().ok_or(ReplicaError::NotEnrolled)).await?;
         let head = JournalHead { venue, head }.sign(&self.key);
+        self.carried = events.iter().map(|event| event.bytes.len()).sum();
         let events = events.iter().map(|event| ByteBuf::from(event.bytes.clone())).collect();
         Ok(self.transport.push(&Push { head: ByteBuf::from(head), events }).await?)
     }

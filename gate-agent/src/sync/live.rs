@@ -62,7 +62,9 @@ pub async fn listen(
         }
         let longest = PAUSE_MS.0.saturating_mul(1 << failures.min(8)).min(PAUSE_MS.1);
         let pause = longest / 2 + number(surroundings.random()) % (longest / 2 + 1);
-        tokio::time::sleep(Duration::from_millis(pause)).await;
+        if timeout(Duration::from_millis(pause), wake.link_is_up()).await.is_ok() {
+            failures = 0;
+        }
     }
 }
 

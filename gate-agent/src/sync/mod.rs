@@ -3,8 +3,10 @@
 //! [`engine`] drives `gate_core`'s session over a [`transport`]; [`live`] listens for hints. All of it runs beside the
 //! decision path and can be dropped at any moment: what matters is in the database before and after every step.
 
+pub mod carrier;
 pub mod engine;
 pub mod live;
+pub mod maintenance;
 pub mod problem;
 pub mod store;
 pub mod transport;
@@ -62,6 +64,8 @@ impl Surroundings for ThisMachine {
 #[derive(Debug, Default)]
 pub struct Wake {
     notify: Notify,
+    /// For the live channel, which has pauses of its own.
+    link: Notify,
     hinted: AtomicBool,
     link_up: AtomicBool,
 }
@@ -82,6 +86,7 @@ impl Wake {
     pub fn link_up(&self) {
         self.link_up.store(true, Ordering::Release);
         self.notify.notify_one();
+        self.link.notify_waiters();
     }
 
     pub(crate) fn take_hinted(&self) -> bool {
@@ -90,6 +95,10 @@ impl Wake {
 
     pub(crate) fn take_link_up(&self) -> bool {
         self.link_up.swap(false, Ordering::AcqRel)
+    }
+
+    pub(crate) async fn link_is_up(&self) {
+        self.link.notified().await;
     }
 
     pub(crate) async fn woken(&self) {

@@ -69,6 +69,30 @@ impl SyncError {
         }
     }
 
+    /// The statement that came with "this replica is ahead": the venue's word that its chain was cut. To be verified by
+    /// whoever knows the root.
+    pub fn reset(&self) -> Option<&[u8]> {
+        match self {
+            Self::Refused { code, statement, .. } if code == "replica_ahead" => statement.as_deref(),
+            Self::Refused { .. }
+            | Self::Address(_)
+            | Self::Unreachable(_)
+            | Self::Stranger(_)
+            | Self::TooLong(_)
+            | Self::Unbelievable(_) => None,
+        }
+    }
+
+    /// Whether the cloud is there and has no objection to anything but what was sent or who sent it.
+    pub fn is_a_verdict(&self) -> bool {
+        match self {
+            Self::Refused { status, .. } => !matches!(status, 401 | 408 | 429 | 502..=504),
+            Self::Address(_) | Self::Unreachable(_) | Self::Stranger(_) | Self::TooLong(_) | Self::Unbelievable(_) => {
+                false
+            }
+        }
+    }
+
     /// The stable code of a refusal.
     pub fn code(&self) -> Option<&str> {
         match self {

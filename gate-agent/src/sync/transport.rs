@@ -14,7 +14,7 @@ use gate_core::ids::{DeviceId, VenueId};
 use gate_core::sync::request_signature::{Request, SignatureHeaders, Signer9421, sign};
 use gate_core::sync::v1::{CHANGES_PATH, EVENTS_PATH, MEDIA_TYPE, Pull, PullReply, Push, PushReply, TIME_PATH};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
-use reqwest::{Client, Method, Response, StatusCode};
+use reqwest::{Client, ClientBuilder, Method, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -31,7 +31,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connect: Duration::from_secs(3), request: Duration::from_secs(10) }
+        Self { connect: Duration::from_secs(3), request: Duration::from_secs(8) }
     }
 }
 
@@ -101,6 +101,11 @@ impl CloudUrl {
 
 /// An HTTP client with every limit set: no redirects, no proxy from the environment, no patience without end.
 pub fn client(limits: Limits) -> Result<Client, SyncError> {
+    client_builder(limits).build().map_err(|e| SyncError::Unreachable(describe(&e)))
+}
+
+/// The same before it is built, for worlds with an authority of their own.
+pub fn client_builder(limits: Limits) -> ClientBuilder {
     // The first caller installs the provider; the others find it there.
     let _already = rustls::crypto::ring::default_provider().install_default();
     Client::builder()
@@ -109,8 +114,6 @@ pub fn client(limits: Limits) -> Result<Client, SyncError> {
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
         .user_agent(concat!("gate-agent/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .map_err(|e| SyncError::Unreachable(describe(&e)))
 }
 
 /// A raw request to the cloud.
@@ -149,6 +152,13 @@ pub trait Road: Send + Sync {
 pub struct HttpRoad {
     client: Client,
     url: CloudUrl,
+}
+
+impl HttpRoad {
+    /// A road by this client.
+    pub fn new(client: Client, url: CloudUrl) -> Self {
+        Self { client, url }
+    }
 }
 
 impl Road for HttpRoad {

@@ -2,9 +2,14 @@
 
 use uuid::Uuid;
 
+mod clocks;
+mod exposure;
 mod model;
 mod order;
+mod policy;
 mod random;
+mod replay;
+mod staleness;
 mod times;
 
 use super::*;
@@ -456,6 +461,29 @@ fn an_exit_frees_a_place_only_for_who_was_inside() {
             }
         }
     }
+}
+
+/// A18: what is wrong with a text is told apart in what people see, in the journal, and in the explanation.
+#[test]
+fn every_way_in_which_a_signature_check_fails_has_its_own_reason() {
+    let keys = keyring();
+    let issued = |seed: u8, kid| crate::pass::issue(&claims(), kid, &key(seed), crate::pass::VISITOR_LIMIT).unwrap();
+    let good = pass_text();
+    let mut said = std::collections::BTreeSet::new();
+    for (name, text, reason) in [
+        ("signed by a wrong key", issued(9, KID), Reason::BadSignature),
+        ("signed by a key that nobody knows", issued(9, crate::ids::Kid([9; 4])), Reason::UnknownKey),
+        ("cut off", good[..good.len() - 20].to_owned(), Reason::Malformed),
+        ("empty", String::new(), Reason::NotAPass),
+        ("oversized", format!("{good}{}", "0".repeat(400)), Reason::TooLong),
+        ("of another version", "GP2:00".to_owned(), Reason::Unsupported),
+    ] {
+        let input = with(|i| i.pass = crate::pass::open(&text, &keys));
+        assert_eq!(says(&input), Says::Refuse(reason), "{name}");
+        let last = explain(&input).pop().unwrap();
+        assert!(said.insert((reason, last.en.clone())), "{name}: {}", last.en);
+    }
+    assert_eq!(said.iter().map(|(reason, _)| reason).collect::<std::collections::BTreeSet<_>>().len(), 6);
 }
 
 #[test]

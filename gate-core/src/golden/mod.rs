@@ -5,6 +5,7 @@
 //! that a gate in the field could no longer be understood: take the change back, or give it a new version.
 //! New values are added with `GOLDEN=write cargo test -p gate-core golden`, which must only ever add lines.
 
+mod decisions;
 mod values;
 
 use std::collections::BTreeMap;
@@ -71,6 +72,12 @@ impl File {
         let gone: Vec<_> = stored.keys().filter(|name| !self.entries.contains_key(*name)).collect();
         assert!(gone.is_empty(), "{}.json: nothing makes {gone:?} any more", self.name);
     }
+}
+
+/// a newer compiler or dependency decides as before, bit for bit.
+#[test]
+fn golden_decisions() {
+    decisions::decisions().compare();
 }
 
 #[test]

@@ -5,6 +5,7 @@ use super::{Effect, PulseKey, PulseResult, Ticket};
 use crate::decision::{Admission, DecisionInput};
 use crate::event::{Confirmation, EventBody, Part};
 use crate::ids::{Direction, EventId, Hash};
+use crate::mutant::{self, Mutant};
 
 /// An admission is shown for this long after the pulse, microseconds.
 const ADMIT_US: u64 = 3_000_000;
@@ -121,6 +122,9 @@ impl Lane {
         };
         let generations = admission.zones.iter().map(|zone| generation(*zone)).collect();
         let ticket = self.record(EventBody::Authorised { input, admission, generations, confirmed }, effects);
+        if mutant::active(Mutant::RelayBeforeCommit) {
+            return self.open_without_record(Opening { free: true, late: Some(ticket), ..opening }, us, effects);
+        }
         self.recording(ticket, opening, us);
     }
 

@@ -8,6 +8,7 @@ mod counted;
 mod hand_lost;
 mod in_view;
 mod invariants;
+mod same_pass;
 mod scripts;
 mod watched;
 

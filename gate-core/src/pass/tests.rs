@@ -143,6 +143,43 @@ fn every_flipped_bit_truncation_and_inserted_byte_is_refused() {
     }
 }
 
+/// Flips bits of a thousand passes, every `step`-th of each, and gives how many.
+fn flip_bits_of_a_thousand_passes(step: usize) -> u32 {
+    let keys = keyring();
+    let mut flipped = 0;
+    for n in 0..1000usize {
+        let mut dice = Dice::new(n as u64);
+        let mut claims = claims();
+        claims.cti = crate::ids::Cti(std::array::from_fn(|_| dice.below(256) as u8));
+        claims.not_before = NOON - 30 * DAY + dice.below(86_400) as i64;
+        claims.expires = claims.not_before + 3600 + dice.below(20 * 86_400) as i64;
+        claims.product = dice.below(24) as u16;
+        claims.flags = PassFlags(dice.below(8) as u8);
+        let good = bytes_of(&issue(&claims, KID, &signing_key(), VISITOR_LIMIT).unwrap());
+        assert_eq!(defect(&text_of(&good), &keys), None, "pass {n}");
+        for bit in (n % step..good.len() * 8).step_by(step) {
+            let mut changed = good.clone();
+            changed[bit / 8] ^= 1 << (bit % 8);
+            assert!(defect(&text_of(&changed), &keys).is_some(), "pass {n}, bit {bit}");
+            flipped += 1;
+        }
+    }
+    flipped
+}
+
+/// A11, a sample: every bit of every place, on a thousand passes by turns.
+#[test]
+fn every_bit_of_a_pass_counts_on_a_thousand_passes() {
+    assert!(flip_bits_of_a_thousand_passes(31) > 30_000);
+}
+
+/// A11: every single bit of a thousand passes.
+#[test]
+#[ignore = "a minute of signatures: cargo test -p gate-core a_million_flipped_bits -- --ignored"]
+fn a_million_flipped_bits_are_a_million_refusals() {
+    assert!(flip_bits_of_a_thousand_passes(1) > 1_000_000);
+}
+
 #[test]
 fn keys_that_share_a_kid_are_all_tried_and_a_key_signs_for_its_own_vendor_and_venue_only() {
     let other = IssuerKey { vendor: "V2".parse().unwrap(), key: PublicKey::from(&key(2)), ..issuer_key() };

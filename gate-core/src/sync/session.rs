@@ -3,6 +3,8 @@
 //! Sans-IO. The shell asks [`Session::next`] what to do, does it, and tells the outcome; timers and randomness are
 //! arguments, so that the same code runs in the simulation.
 
+use crate::mutant::{Mutant, active};
+
 /// Shortest pause after a failure, microseconds.
 const BACKOFF_MIN_US: u64 = 250_000;
 /// Longest pause after failures, microseconds.
@@ -15,7 +17,7 @@ const POLL_US: u64 = 15_000_000;
 /// What the shell should do now.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Action {
-    /// Send the oldest unacknowledged events.
+    /// Send the oldest unacknowledged events; if there are none, only the journal's signed head.
     Push,
     /// Ask for changes.
     Pull,
@@ -33,6 +35,10 @@ pub enum Outcome {
         /// The cloud has more.
         more: bool,
     },
+    /// The cloud does not know the changes that this gate has: it was restored from an older backup. Events still go up.
+    CloudBehind,
+    /// The cloud answered and did not take the events: it says that something is wrong with them, or with their device.
+    NotTaken,
     /// No proper answer: no network, a captive portal, an error of the server.
     Failed {
         /// The server asked for this pause, seconds.
@@ -57,34 +63,74 @@ pub struct Session {
     link: Link,
     failures: u32,
     not_before_us: u64,
+    /// The same for pushes alone: a cloud that does not take events may have news all the same.
+    push_failures: u32,
+    push_not_before_us: u64,
+    pace_until_us: u64,
     pull_wanted: bool,
     /// The last answer said that there is more.
     unfinished: bool,
+    /// The cloud said that there is something: it goes before what waits here, once.
+    hinted: bool,
+    /// The last thing that worked was a pull: what waits here has its turn.
+    pulled_last: bool,
+    confirm: Confirm,
     last_pull_us: u64,
+}
+
+/// How far the gate's word is that it has applied a change, and all that it did before.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Confirm {
+    /// Nobody waits for it.
+    Nothing,
+    /// The next pull tells from which position it asks.
+    Position,
+    /// The next push shows the journal's head as it is since then.
+    Head,
 }
 
 impl Default for Session {
     fn default() -> Self {
-        Self { link: Link::Never, failures: 0, not_before_us: 0, pull_wanted: true, unfinished: false, last_pull_us: 0 }
+        Self {
+            link: Link::Never,
+            failures: 0,
+            not_before_us: 0,
+            push_failures: 0,
+            push_not_before_us: 0,
+            pace_until_us: 0,
+            pull_wanted: true,
+            unfinished: false,
+            hinted: false,
+            pulled_last: false,
+            confirm: Confirm::Nothing,
+            last_pull_us: 0,
+        }
     }
 }
 
 impl Session {
     /// What to do now, given how many events wait to be acknowledged.
     pub fn next(&self, now_us: u64, pending_events: u64) -> Action {
-        if now_us < self.not_before_us {
-            return Action::WaitUntil(self.not_before_us);
+        let not_before_us = self.not_before_us.max(self.pace_until_us);
+        if now_us < not_before_us {
+            return Action::WaitUntil(not_before_us);
         }
         let poll_at = self.last_pull_us.saturating_add(POLL_US);
+        let to_push = pending_events > 0 || self.confirm == Confirm::Head;
+        let may_push = now_us >= self.push_not_before_us;
         // While offline the small question goes first: it costs nothing if the answer does not come.
         if self.link != Link::Online
             || self.unfinished
-            || (self.pull_wanted && pending_events == 0)
+            // A revocation does not wait until a month's events are up.
+            || self.hinted
+            || (self.pull_wanted && !(to_push && may_push))
             || now_us >= poll_at
         {
             Action::Pull
-        } else if pending_events > 0 {
+        } else if to_push && may_push {
             Action::Push
+        } else if to_push {
+            Action::WaitUntil(poll_at.min(self.push_not_before_us))
         } else {
             Action::WaitUntil(poll_at)
         }
@@ -93,23 +139,55 @@ impl Session {
     /// Takes in the outcome of an action. `random` is any 64 random bits, for the jitter.
     pub fn done(&mut self, outcome: Outcome, now_us: u64, random: u64) {
         match outcome {
-            Outcome::Pushed => self.worked(),
+            Outcome::Pushed => {
+                self.worked();
+                self.push_failures = 0;
+                self.push_not_before_us = 0;
+                self.pulled_last = false;
+                self.hinted = self.pull_wanted;
+                if self.confirm == Confirm::Head {
+                    self.confirm = Confirm::Nothing;
+                }
+            }
             Outcome::Pulled { more } => {
                 self.worked();
                 self.pull_wanted = more;
                 self.unfinished = more;
+                self.hinted = false;
+                self.pulled_last = true;
+                if self.confirm == Confirm::Position {
+                    self.confirm = Confirm::Head;
+                }
                 self.last_pull_us = now_us;
+            }
+            Outcome::CloudBehind => {
+                self.worked();
+                self.pull_wanted = false;
+                self.unfinished = false;
+                self.hinted = false;
+                self.pulled_last = true;
+                // What was acknowledged may be lost there: its receipts tell.
+                self.confirm = Confirm::Head;
+                self.last_pull_us = now_us;
+            }
+            Outcome::NotTaken => {
+                self.worked();
+                self.pulled_last = false;
+                self.hinted = self.pull_wanted;
+                self.push_not_before_us = now_us.saturating_add(backoff(self.push_failures, random));
+                self.push_failures = self.push_failures.saturating_add(1);
             }
             Outcome::Failed { retry_after_s } => {
                 self.link = if self.link == Link::Never { Link::Never } else { Link::Offline };
-                let exponential = BACKOFF_MIN_US.saturating_mul(1 << self.failures.min(10)).min(BACKOFF_MAX_US);
+                let pause = backoff(self.failures, random);
                 self.failures = self.failures.saturating_add(1);
-                // Full jitter over the upper half: never zero, never more than the cap.
-                let pause = exponential / 2 + random % (exponential / 2 + 1);
                 let asked = (u64::from(retry_after_s.unwrap_or(0)) * 1_000_000).min(RETRY_AFTER_MAX_US);
-                // A fleet that was told one moment must not come back at one moment.
-                let asked = asked + random % (asked / 8 + 1);
-                self.not_before_us = now_us.saturating_add(pause.max(asked));
+                // A fleet that was told one moment must not come back at one moment, and less so the second time.
+                let asked = if asked == 0 { 0 } else { asked + random % (asked / 2 + 1) };
+                self.not_before_us = now_us.saturating_add(pause.saturating_add(asked));
+                if active(Mutant::NeverRetry) {
+                    self.not_before_us = u64::MAX;
+                }
             }
         }
     }
@@ -117,12 +195,31 @@ impl Session {
     /// The cloud hinted at changes.
     pub fn hinted(&mut self) {
         self.pull_wanted = true;
+        // News and events take turns, so that neither a month's events nor a busy venue holds up the other.
+        self.hinted = !self.pulled_last;
+    }
+
+    /// Something was applied that the cloud must know to be applied (who holds capacity rights): the position is told and
+    /// then the journal's head, also if no event waits. The head says that nothing done before is missing.
+    pub fn confirm(&mut self) {
+        self.confirm = Confirm::Position;
+        self.pull_wanted = true;
+    }
+
+    /// The road is meant to carry no more than so much: nothing until this monotonic stamp, microseconds.
+    pub fn pace(&mut self, until_us: u64) {
+        self.pace_until_us = until_us;
     }
 
     /// The network came back: do not sit out the pause.
     pub fn link_up(&mut self) {
+        if active(Mutant::NeverRetry) {
+            return;
+        }
         self.failures = 0;
         self.not_before_us = 0;
+        self.push_failures = 0;
+        self.push_not_before_us = 0;
         self.pull_wanted = true;
     }
 
@@ -136,6 +233,13 @@ impl Session {
         self.failures = 0;
         self.not_before_us = 0;
     }
+}
+
+/// The pause after so many failures before this one, microseconds.
+fn backoff(failures: u32, random: u64) -> u64 {
+    let exponential = BACKOFF_MIN_US.saturating_mul(1 << failures.min(10)).min(BACKOFF_MAX_US);
+    // Full jitter over the upper half: never zero, never more than the cap.
+    exponential / 2 + random % (exponential / 2 + 1)
 }
 
 #[cfg(test)]
@@ -152,10 +256,101 @@ mod tests {
         assert_eq!(session.next(2, 5), Action::Push);
         session.done(Outcome::Pushed, 3, 0);
         session.hinted();
-        assert_eq!(session.next(3, 1), Action::Push);
         assert_eq!(session.next(3, 0), Action::Pull);
         session.done(Outcome::Pulled { more: false }, 4, 0);
         assert_eq!(session.next(4, 0), Action::WaitUntil(4 + POLL_US));
+    }
+
+    #[test]
+    fn a_revocation_does_not_wait_for_a_months_events_and_events_do_not_wait_for_a_busy_venue() {
+        let mut session = Session::default();
+        session.done(Outcome::Pulled { more: false }, 1, 0);
+        let mut actions = Vec::new();
+        for now in 2..10 {
+            // A hint between any two steps.
+            session.hinted();
+            let action = session.next(now, 60_000);
+            actions.push(action);
+            match action {
+                Action::Push => session.done(Outcome::Pushed, now, 0),
+                Action::Pull => session.done(Outcome::Pulled { more: false }, now, 0),
+                Action::WaitUntil(_) => panic!("there is something to do"),
+            }
+        }
+        use Action::{Pull, Push};
+        assert_eq!(actions, [Push, Pull, Push, Pull, Push, Pull, Push, Pull]);
+    }
+
+    #[test]
+    fn what_must_be_confirmed_is_confirmed_at_once_by_a_gate_with_nothing_to_send() {
+        let mut session = Session::default();
+        session.done(Outcome::Pulled { more: false }, 1, 0);
+        session.confirm();
+        assert_eq!(session.next(1, 0), Action::Pull, "from the position after the change");
+        session.done(Outcome::Failed { retry_after_s: None }, 1, 0);
+        let Action::WaitUntil(later) = session.next(1, 0) else { panic!("must pause after a failure") };
+        assert_eq!(session.next(later, 0), Action::Pull);
+        session.done(Outcome::Pulled { more: false }, later, 0);
+        session.hinted();
+        assert_eq!(session.next(later, 0), Action::Push, "the head, with no event");
+        session.done(Outcome::Pushed, later, 0);
+        assert_eq!(session.next(later, 0), Action::Pull, "the hint");
+        session.done(Outcome::Pulled { more: false }, later, 0);
+        assert!(matches!(session.next(later, 0), Action::WaitUntil(_)), "once is enough");
+    }
+
+    #[test]
+    fn a_cloud_that_knows_less_still_gets_the_events_and_is_asked_again() {
+        let mut session = Session::default();
+        assert_eq!(session.next(0, 3), Action::Pull);
+        session.done(Outcome::CloudBehind, 1, 0);
+        assert_eq!(session.next(1, 3), Action::Push);
+        session.done(Outcome::Pushed, 2, 0);
+        assert_eq!(session.next(2, 0), Action::WaitUntil(1 + POLL_US));
+        assert_eq!(session.next(1 + POLL_US, 0), Action::Pull);
+        session.done(Outcome::CloudBehind, 1 + POLL_US, 0);
+        assert_eq!(session.next(1 + POLL_US, 0), Action::Push, "the head, so that its receipts tell what was lost");
+    }
+
+    #[test]
+    fn a_cloud_that_takes_no_events_is_not_hammered_and_still_tells_its_news() {
+        let mut session = Session::default();
+        session.done(Outcome::Pulled { more: false }, 1, 0);
+        let mut now = 1;
+        let mut pauses = Vec::new();
+        for round in 0..12u64 {
+            assert_eq!(session.next(now, 3), Action::Push, "round {round}");
+            session.done(Outcome::NotTaken, now, round * 0x9e37_79b9);
+            assert_eq!(session.link(), Link::Online);
+            session.hinted();
+            assert_eq!(session.next(now, 3), Action::Pull, "a revocation does not wait for it");
+            session.done(Outcome::Pulled { more: false }, now, 0);
+            let began = now;
+            while let Action::WaitUntil(until) = session.next(now, 3) {
+                now = until;
+                if session.next(now, 3) == Action::Pull {
+                    session.done(Outcome::Pulled { more: false }, now, 0);
+                }
+            }
+            pauses.push(now - began);
+        }
+        assert!(pauses[0] <= BACKOFF_MIN_US && pauses[11] > BACKOFF_MAX_US / 2 - 1, "{pauses:?}");
+        assert!(pauses.iter().all(|pause| *pause <= BACKOFF_MAX_US), "{pauses:?}");
+        session.done(Outcome::NotTaken, now, 0);
+        session.link_up();
+        session.done(Outcome::Pulled { more: false }, now, 0);
+        assert_eq!(session.next(now, 3), Action::Push);
+    }
+
+    #[test]
+    fn a_limited_road_rests_after_each_load_whatever_happens() {
+        let mut session = Session::default();
+        session.done(Outcome::Pulled { more: true }, 1, 0);
+        session.pace(500);
+        session.link_up();
+        session.hinted();
+        assert_eq!(session.next(2, 9), Action::WaitUntil(500));
+        assert_eq!(session.next(500, 9), Action::Pull);
     }
 
     #[test]
@@ -172,10 +367,12 @@ mod tests {
             );
             now = until;
         }
+        // What the server asks for comes on top.
+        let own = BACKOFF_MAX_US / 2;
         session.done(Outcome::Failed { retry_after_s: Some(60) }, now, 0);
-        assert_eq!(session.next(now, 1), Action::WaitUntil(now + 60_000_000));
+        assert_eq!(session.next(now, 1), Action::WaitUntil(now + own + 60_000_000));
         session.done(Outcome::Failed { retry_after_s: Some(u32::MAX) }, now, 0);
-        assert_eq!(session.next(now, 1), Action::WaitUntil(now + RETRY_AFTER_MAX_US));
+        assert_eq!(session.next(now, 1), Action::WaitUntil(now + own + RETRY_AFTER_MAX_US));
         session.link_up();
         assert_eq!(session.next(now, 1), Action::Pull);
         assert_eq!(session.link(), Link::Never, "nothing was ever heard");

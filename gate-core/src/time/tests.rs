@@ -101,6 +101,81 @@ fn a_boot_never_goes_below_the_floor() {
     }
 }
 
+/// the journal remembers what the clock forgot.
+#[test]
+fn a_reboot_goes_on_from_the_journal() {
+    let boot = |n| BootId(uuid::Uuid::from_u128(n));
+    let newest = |after_days: i64, trust| {
+        Some(Now { wall_ms: T0 + after_days * DAY, mono_us: 900_000_000, boot: boot(1), trust })
+    };
+    use Trust::{Continued, Ntp, Signed, Unknown};
+    // (what the journal says, the clock at the next boot, NTP; the time and the trust then), in days after the floor.
+    for (name, journal, system, ntp, wall, trust) in [
+        ("no journal, battery pulled", None, -9000, false, 0, Unknown),
+        ("battery pulled", newest(60, Continued), -9000, false, 60, Unknown),
+        ("set back a day", newest(1, Continued), 0, false, 1, Continued),
+        ("set back a year", newest(60, Signed), -365, false, 60, Unknown),
+        ("set back although NTP says so", newest(60, Continued), 3, true, 60, Continued),
+        ("a saved time", newest(60, Ntp), 59, false, 60, Continued),
+        ("went on", newest(60, Unknown), 61, false, 61, Continued),
+        ("disciplined", newest(60, Continued), 61, true, 61, Ntp),
+        ("eight months in a box", newest(60, Signed), 300, false, 300, Continued),
+        ("a season without network", newest(199, Continued), -9000, false, 199, Unknown),
+        ("what an unsigned clock said that long ago is not remembered", newest(201, Ntp), -9000, false, 0, Unknown),
+        ("what was signed is", newest(201, Signed), -9000, false, 201, Unknown),
+        ("ten years ahead", newest(60, Continued), 3650, false, 60, Unknown),
+        ("ten years ahead, and NTP says so", newest(60, Continued), 3650, true, 60, Unknown),
+        ("the journal is behind the floor", newest(-5, Signed), -9000, false, 0, Unknown),
+    ] {
+        let mut keeper = TimeKeeper::resume(boot(2), T0, journal);
+        let (now, _) = keeper.now(reading(T0 + system * DAY, 1, ntp));
+        assert_eq!((now.wall_ms, now.trust), (T0 + wall * DAY, trust), "{name}");
+        assert_eq!(keeper.floor_ms(), T0, "{name}: only signed time raises the floor");
+    }
+    // The program was started again, the machine was not: time goes on by the monotonic clock.
+    for (trust, system, wall, then) in [
+        (Signed, 0, T0 + 10 * DAY + 100_000, Continued),
+        (Signed, T0 + 10 * DAY + 100_000, T0 + 10 * DAY + 100_000, Ntp),
+        (Continued, T0 + 2 * DAY, T0 + 10 * DAY + 99_950, Continued),
+        (Continued, 0, T0 + 10 * DAY + 99_950, Unknown),
+    ] {
+        let mut keeper = TimeKeeper::resume(boot(1), T0, newest(10, trust));
+        let (now, _) = keeper.now(reading(system, 1000, true));
+        assert_eq!((now.wall_ms, now.trust), (wall, then), "{trust:?}, clock at {system}");
+    }
+}
+
+/// trust falls as the table says, time does not.
+#[test]
+fn sixty_days_without_ntp_or_cloud() {
+    for (name, ntp_days, boots_on) in [("NTP never", 0, 0), ("NTP for ten days", 10, 0), ("a reboot on day 30", 0, 30)]
+    {
+        let mut keeper = keeper();
+        keeper.hear_signed(T0 + 1000, 1_000_000);
+        let mut signed = true;
+        let mut newest = None;
+        for hour in 0..60 * 24 {
+            let day = hour / 24;
+            if boots_on > 0 && hour == boots_on * 24 {
+                keeper = TimeKeeper::resume(BootId(uuid::Uuid::from_u128(2)), keeper.floor_ms(), newest);
+                signed = false;
+            }
+            let ntp = day < ntp_days;
+            let since_boot = if signed { hour } else { hour - boots_on * 24 };
+            let at = reading(T0 + 1000 + hour as i64 * 3_600_000, since_boot * 3600 + 1, ntp);
+            let (now, anomaly) = keeper.now(at);
+            let expected = match (signed && hour < 24, ntp) {
+                (true, _) => Trust::Signed,
+                (false, true) => Trust::Ntp,
+                (false, false) => Trust::Continued,
+            };
+            assert_eq!((now.trust, anomaly), (expected, None), "{name}, hour {hour}");
+            assert!(now.wall_ms.abs_diff(at.system_ms) <= 2000, "{name}, hour {hour}: the time is still right");
+            newest = Some(now);
+        }
+    }
+}
+
 #[test]
 fn a_step_back_is_one_anomaly_and_time_goes_on() {
     let mut keeper = keeper();

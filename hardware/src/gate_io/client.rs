@@ -1,27 +1,25 @@
 //! The brain's end of the connection to gate-io.
 //!
-//! Commands never wait: the decision loop may not block on a socket. A command given while the hand is
-//! away is refused at once and never delivered late, because a pulse seconds after its decision opens the
-//! gate for somebody else.
+//! Commands never wait, neither for the hand nor for another task: when a call returns, the command is in
+//! the socket or refused. One that was given while the hand is away is never delivered late, because a pulse
+//! seconds after its decision opens the gate for somebody else.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use thiserror::Error;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::protocol::{Answer, Command, MAX_LINE, Message, PastPulse, Pattern, PulseResult, SafeWhy};
+use super::protocol::{Answer, Command, Hello, MAX_LINE, Message, Pattern, PulseResult, SafeWhy};
 use crate::lines::Input;
 
 /// How long between two attempts to reach a hand that is away.
 const RETRY: Duration = Duration::from_millis(100);
-/// Commands on their way; the hand takes each in microseconds.
-const COMMANDS: usize = 64;
 /// Events the brain has not taken yet; beyond this the connection waits, which is safe.
 const EVENTS: usize = 256;
 
@@ -29,16 +27,7 @@ const EVENTS: usize = 256;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IoEvent {
     /// Connected, for the first time or again.
-    Up {
-        /// gate-io's version.
-        version: String,
-        /// Fire is latched: the gate stands open.
-        fire: bool,
-        /// The inputs that are active now.
-        active: Vec<Input>,
-        /// The last pulses gate-io remembers, oldest first.
-        last_pulses: Vec<PastPulse>,
-    },
+    Up(Hello),
     /// The hand is away; outputs are at their safe levels. Said once per loss.
     Lost {
         /// What was seen.
@@ -96,13 +85,24 @@ pub struct GateIo {
 #[derive(Debug, Clone)]
 pub struct IoCommands {
     shared: Arc<Shared>,
-    queue: mpsc::Sender<Command>,
 }
 
 #[derive(Debug, Default)]
 struct Shared {
-    up: AtomicBool,
+    way: Mutex<Way>,
     lamps: Mutex<Lamps>,
+}
+
+/// The way to the hand.
+#[derive(Debug, Default)]
+enum Way {
+    /// Nobody is there yet, or any more.
+    #[default]
+    Away,
+    /// The hand said hello. Dropping this half tells it that nothing more will come.
+    Open(OwnedWriteHalf),
+    /// The [`GateIo`] was dropped: no connection may be used again.
+    Closed,
 }
 
 /// The pattern the brain wants, and whether the hand may have forgotten it.
@@ -118,10 +118,9 @@ impl GateIo {
     pub fn connect(socket: impl Into<PathBuf>) -> Self {
         let socket = socket.into();
         let shared = Arc::new(Shared::default());
-        let (queue, queued) = mpsc::channel(COMMANDS);
         let (event_to, events) = mpsc::channel(EVENTS);
-        let task = tokio::spawn(stay_connected(socket, Arc::clone(&shared), queued, event_to));
-        Self { commands: IoCommands { shared, queue }, events, task }
+        let task = tokio::spawn(stay_connected(socket, Arc::clone(&shared), event_to));
+        Self { commands: IoCommands { shared }, events, task }
     }
 
     /// The next event. Cancel safe. Never ends; pends while there is nothing to say.
@@ -151,6 +150,30 @@ impl std::ops::Deref for GateIo {
 impl Drop for GateIo {
     fn drop(&mut self) {
         self.task.abort();
+        // Whoever holds a commanding half keeps no connection.
+        *self.commands.shared.way() = Way::Closed;
+    }
+}
+
+impl Shared {
+    fn way(&self) -> MutexGuard<'_, Way> {
+        self.way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The hand said hello: commands go there from now on.
+    fn open(&self, writing: OwnedWriteHalf) {
+        let mut way = self.way();
+        if !matches!(*way, Way::Closed) {
+            *way = Way::Open(writing);
+        }
+    }
+
+    /// The connection ended.
+    fn shut(&self) {
+        let mut way = self.way();
+        if matches!(*way, Way::Open(_)) {
+            *way = Way::Away;
+        }
     }
 }
 
@@ -158,7 +181,7 @@ impl IoCommands {
     /// Whether the hand is connected now.
     #[must_use]
     pub fn is_up(&self) -> bool {
-        self.shared.up.load(Ordering::Acquire)
+        matches!(*self.shared.way(), Way::Open(_))
     }
 
     /// "The decision loop is alive", four times a second; `hold` keeps a hold up.
@@ -230,40 +253,39 @@ impl IoCommands {
     }
 
     fn send(&self, command: Command) -> Result<(), IoDown> {
-        if !self.is_up() {
-            return Err(IoDown);
+        let mut line = serde_json::to_vec(&command).map_err(|_| IoDown)?;
+        line.push(b'\n');
+        let mut way = self.shared.way();
+        let Way::Open(writing) = &*way else { return Err(IoDown) };
+        if matches!(writing.try_write(&line), Ok(written) if written == line.len()) {
+            return Ok(());
         }
-        // A full queue means that the hand takes nothing: as good as away.
-        self.queue.try_send(command).map_err(|_| IoDown)
+        // A hand that takes nothing any more is as good as away, and one that got half a line must not get the rest late:
+        // hanging up is safe, and the hand answers it.
+        *way = Way::Away;
+        Err(IoDown)
     }
 
-    fn lamps_state(&self) -> std::sync::MutexGuard<'_, Lamps> {
+    fn lamps_state(&self) -> MutexGuard<'_, Lamps> {
         self.shared.lamps.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-async fn stay_connected(
-    socket: PathBuf,
-    shared: Arc<Shared>,
-    mut queued: mpsc::Receiver<Command>,
-    events: mpsc::Sender<IoEvent>,
-) {
+async fn stay_connected(socket: PathBuf, shared: Arc<Shared>, events: mpsc::Sender<IoEvent>) {
     let mut told_lost = false;
     loop {
-        let (was_up, why) = match connection(&socket, &shared, &mut queued, &events).await {
+        let (was_up, why) = match connection(&socket, &shared, &events).await {
             Ended::NeverUp(why) => (false, why),
             Ended::WasUp(why) => (true, why),
             Ended::NobodyListens => return,
         };
-        shared.up.store(false, Ordering::Release);
+        shared.shut();
         if was_up || !told_lost {
             told_lost = true;
             if events.send(IoEvent::Lost { why }).await.is_err() {
                 return;
             }
         }
-        // What was asked of the lost hand must not be done by the next one.
-        while queued.try_recv().is_ok() {}
         tokio::time::sleep(RETRY).await;
     }
 }
@@ -277,53 +299,41 @@ enum Ended {
     NobodyListens,
 }
 
-async fn connection(
-    socket: &Path,
-    shared: &Shared,
-    queued: &mut mpsc::Receiver<Command>,
-    events: &mpsc::Sender<IoEvent>,
-) -> Ended {
-    let (reading, mut writing) = match UnixStream::connect(socket).await {
+async fn connection(socket: &Path, shared: &Shared, events: &mpsc::Sender<IoEvent>) -> Ended {
+    let (reading, writing) = match UnixStream::connect(socket).await {
         Ok(stream) => stream.into_split(),
         Err(why) => return Ended::NeverUp(format!("{}: {why}", socket.display())),
     };
     let mut reading = BufReader::new(reading);
-    let mut up = false;
-    let mut line = Vec::new();
+    let mut writing = Some(writing);
     let why = loop {
-        let mut bounded = (&mut reading).take((MAX_LINE - line.len()) as u64);
-        tokio::select! {
-            read = bounded.read_until(b'\n', &mut line) => match read {
-                Ok(_) if line.last() == Some(&b'\n') => {
-                    let Ok(message) = serde_json::from_slice(&line) else {
-                        break "gate-io said something that is not understood".to_owned();
-                    };
-                    line.clear();
-                    let Some(event) = heard(message, shared) else { continue };
-                    if !up && matches!(event, IoEvent::Up { .. }) {
-                        // What slipped in while the hand was lost must not be done by this one.
-                        while queued.try_recv().is_ok() {}
-                        up = true;
-                        shared.up.store(true, Ordering::Release);
-                    }
-                    if events.send(event).await.is_err() {
-                        return Ended::NobodyListens;
-                    }
-                }
-                Ok(_) => break "gate-io closed the connection".to_owned(),
-                Err(why) => break why.to_string(),
-            },
-            command = queued.recv(), if up => {
-                let Some(command) = command else { return Ended::NobodyListens };
-                let Ok(mut text) = serde_json::to_vec(&command) else { continue };
-                text.push(b'\n');
-                if let Err(why) = writing.write_all(&text).await {
-                    break why.to_string();
-                }
-            }
+        let message = match next_message(&mut reading).await {
+            Ok(message) => message,
+            Err(why) => break why,
+        };
+        let Some(event) = heard(message, shared) else { continue };
+        if matches!(event, IoEvent::Up { .. })
+            && let Some(writing) = writing.take()
+        {
+            shared.open(writing);
+        }
+        if events.send(event).await.is_err() {
+            return Ended::NobodyListens;
         }
     };
-    if up { Ended::WasUp(why) } else { Ended::NeverUp(why) }
+    if writing.is_none() { Ended::WasUp(why) } else { Ended::NeverUp(why) }
+}
+
+/// The next line, or why there will be none.
+async fn next_message(reading: &mut BufReader<OwnedReadHalf>) -> Result<Message, String> {
+    let mut line = Vec::new();
+    match reading.take(MAX_LINE as u64).read_until(b'\n', &mut line).await {
+        Ok(_) if line.last() == Some(&b'\n') => {
+            serde_json::from_slice(&line).map_err(|_| "gate-io said something that is not understood".to_owned())
+        }
+        Ok(_) => Err("gate-io closed the connection".to_owned()),
+        Err(why) => Err(why.to_string()),
+    }
 }
 
 fn heard(message: Message, shared: &Shared) -> Option<IoEvent> {
@@ -331,9 +341,9 @@ fn heard(message: Message, shared: &Shared) -> Option<IoEvent> {
         shared.lamps.lock().unwrap_or_else(PoisonError::into_inner).forgotten = true;
     };
     Some(match message {
-        Message::Hello { version, fire, active, last_pulses } => {
+        Message::Hello(hello) => {
             forget_lamps();
-            IoEvent::Up { version, fire, active, last_pulses }
+            IoEvent::Up(hello)
         }
         Message::Pulse { event, result } => IoEvent::Pulse { event, result },
         Message::Answer { event, result } => IoEvent::Answer { event, result },

@@ -19,7 +19,7 @@ use super::config::HandConfig;
 use super::debounce::Debounced;
 use super::lamps;
 use super::past::Past;
-use super::protocol::{Answer, Command, MAX_EVENT, Message, Pattern, PulseResult, SafeWhy};
+use super::protocol::{Answer, Command, Hello, MAX_EVENT, Message, Pattern, PulseResult, SafeWhy};
 use crate::lines::{Input, Levels};
 
 /// Something that happened to the hand.
@@ -292,12 +292,12 @@ impl Hand {
 
     fn hello(&self) -> Message {
         let active = self.inputs.iter().filter(|(_, state)| state.active());
-        Message::Hello {
+        Message::Hello(Hello {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             fire: self.fire,
             active: active.map(|(input, _)| *input).collect(),
             last_pulses: self.past.last(),
-        }
+        })
     }
 
     fn timeout_us(&self) -> u64 {

@@ -381,7 +381,7 @@ fn queries_tell_done_from_not_done_from_unknown() {
         assert_eq!(gate.said.last(), Some(&Message::Answer { event: event.into(), result }));
     }
     gate.event(HandEvent::Connected);
-    let Some(Message::Hello { last_pulses, .. }) = gate.said.last() else { panic!("no hello") };
+    let Some(Message::Hello(Hello { last_pulses, .. })) = gate.said.last() else { panic!("no hello") };
     let known: Vec<_> = last_pulses.iter().map(|past| (past.event.as_str(), past.result)).collect();
     assert_eq!(known, [("done", Answer::Done), ("busy", Answer::NotDone), ("cut", Answer::Done)]);
 }
@@ -413,7 +413,7 @@ fn inputs_are_told_debounced_with_the_time_of_their_edge() {
     let told = Message::Input { input: Input::Presence, active: true, mono_us: 110 * MS };
     assert_eq!(gate.said, [told]);
     gate.event(HandEvent::Connected);
-    assert!(matches!(gate.said.last(), Some(Message::Hello { active, .. }) if *active == [Input::Presence]));
+    assert!(matches!(gate.said.last(), Some(Message::Hello(Hello { active, .. })) if *active == [Input::Presence]));
 }
 
 #[test]

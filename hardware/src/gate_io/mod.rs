@@ -17,4 +17,4 @@ mod watch;
 
 pub use client::{GateIo, IoCommands, IoDown, IoEvent};
 pub use config::HandConfig;
-pub use protocol::{Answer, Command, Message, Pattern, PulseResult, SafeWhy};
+pub use protocol::{Answer, Command, Hello, Message, Pattern, PulseResult, SafeWhy};

@@ -128,21 +128,25 @@ pub struct PastPulse {
     pub result: Answer,
 }
 
+/// How the hand stands when somebody connects.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// gate-io's version.
+    pub version: String,
+    /// Fire is latched: the gate stands open.
+    pub fire: bool,
+    /// The inputs that are active now.
+    pub active: Vec<Input>,
+    /// The last pulses, oldest first.
+    pub last_pulses: Vec<PastPulse>,
+}
+
 /// What the hand tells the brain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "say", rename_all = "snake_case")]
 pub enum Message {
     /// First line of every connection.
-    Hello {
-        /// gate-io's version.
-        version: String,
-        /// Fire is latched: the gate stands open.
-        fire: bool,
-        /// The inputs that are active now.
-        active: Vec<Input>,
-        /// The last pulses, oldest first.
-        last_pulses: Vec<PastPulse>,
-    },
+    Hello(Hello),
     /// A pulse command was judged, or a running pulse ended.
     Pulse {
         /// The id the pulse carried.
@@ -215,6 +219,18 @@ mod tests {
             serde_json::to_string(&said).unwrap(),
             r#"{"say":"input","input":"exit_button","active":true,"mono_us":5}"#
         );
+        let said = Message::Hello(Hello {
+            version: "1".into(),
+            fire: false,
+            active: vec![Input::Presence],
+            last_pulses: vec![PastPulse { event: "e".into(), result: Answer::NotDone }],
+        });
+        let text = serde_json::to_string(&said).unwrap();
+        assert_eq!(
+            text,
+            r#"{"say":"hello","version":"1","fire":false,"active":["presence"],"last_pulses":[{"event":"e","result":"not_done"}]}"#
+        );
+        assert_eq!(serde_json::from_str::<Message>(&text).unwrap(), said);
         let said = Message::Pulse { event: "e".into(), result: PulseResult::RefusedNoHeartbeat };
         assert_eq!(
             serde_json::to_string(&said).unwrap(),

@@ -7,7 +7,9 @@ use std::process::{Child, Command};
 use std::time::Duration;
 
 use hardware::clock::mono_us;
-use hardware::gate_io::{Answer, GateIo, HandConfig, IoCommands, IoDown, IoEvent, Pattern, PulseResult, SafeWhy};
+use hardware::gate_io::{
+    Answer, GateIo, HandConfig, Hello, IoCommands, IoDown, IoEvent, Pattern, PulseResult, SafeWhy,
+};
 use hardware::lines::Input;
 use hardware::lines::simulated::{self, Board, Edge, EdgeBy, ReleaseModel};
 use rustix::process::{Pid, Signal, kill_process};
@@ -230,7 +232,7 @@ async fn a_brain_that_dies_takes_its_pulse_with_it() {
     rig.wait_relay(false);
     // Another brain is told what became of it.
     let io = &mut GateIo::connect(rig.socket());
-    let Ok(IoEvent::Up { last_pulses, .. }) = timeout(SOON, io.next()).await else { panic!("no hello") };
+    let Ok(IoEvent::Up(Hello { last_pulses, .. })) = timeout(SOON, io.next()).await else { panic!("no hello") };
     assert_eq!(last_pulses.last().map(|past| (past.event.as_str(), past.result)), Some(("e1", Answer::Done)));
 }
 

@@ -2,6 +2,7 @@
 
 pub mod decide;
 pub mod read;
+pub mod sync;
 
 /// The middle value.
 pub(crate) fn median(values: &[f64]) -> f64 {

@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: how fast reading and deciding are, each against a peer or a physical limit of the same run.
+//! `cargo xtask bench`: how fast reading, deciding and reconciling are, each against a peer or a physical limit of the same run.
 //!
 //! Prints a table for people and, as its last line, one JSON object with the figures, their limits and `ok`. Exits with 1
 //! where a figure falls short.
@@ -27,6 +27,21 @@ enum Bench {
     Read,
     /// View and decision with few and many passes, and the whole path from frame to relay with no network.
     Decide,
+    /// What reconciling costs: ingest, news, revocations, writes, a month's backlog, bad roads, a herd of gates.
+    Sync {
+        /// Only these parts, separated by commas.
+        #[arg(long, value_delimiter = ',')]
+        only: Vec<String>,
+        /// Events in the larger database.
+        #[arg(long, default_value_t = 1_000_000)]
+        events: u64,
+        /// Events that waited for a month.
+        #[arg(long, default_value_t = 60_000)]
+        backlog: u64,
+        /// Gates that come back at once.
+        #[arg(long, default_value_t = 200)]
+        gates: usize,
+    },
 }
 
 fn main() -> ExitCode {
@@ -34,6 +49,9 @@ fn main() -> ExitCode {
     let result = match arguments.bench {
         Bench::Read => read(arguments.seed),
         Bench::Decide => bench::decide::run(arguments.seed),
+        Bench::Sync { only, events, backlog, gates } => {
+            bench::sync::run(arguments.seed, &bench::sync::Options { only, events, backlog, gates })
+        }
     };
     match result {
         Ok((table, figures)) => {

@@ -1,5 +1,6 @@
 //! One gate: a simulated board, and the real gate-io, gate-agent and gate-reader on it.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -144,6 +145,13 @@ impl Gate {
         self.start_agent()
     }
 
+    /// Starts the brain under another program, which is given first with its arguments.
+    pub fn start_agent_under(&mut self, above: &[OsString]) -> anyhow::Result<()> {
+        let arguments = ["--config".into(), self.config().into_os_string(), "run".into()];
+        self.agent = Some(Process::start_under(above, "gate-agent", "gate-agent", arguments, &self.dir)?);
+        Ok(())
+    }
+
     /// Starts the brain, which starts the eye.
     pub fn start_agent(&mut self) -> anyhow::Result<()> {
         let arguments = ["--config".into(), self.config().into_os_string(), "run".into()];
@@ -155,6 +163,11 @@ impl Gate {
     pub async fn start(&mut self) -> anyhow::Result<()> {
         self.start_gate_io()?;
         self.start_agent()?;
+        self.is_ready().await
+    }
+
+    /// Waits until passes are decided.
+    pub async fn is_ready(&mut self) -> anyhow::Result<()> {
         self.wait("the gate is ready", |status| {
             status["status"]["camera"] == "ok"
                 && status["status"]["gate_io"] == "ok"
@@ -212,6 +225,12 @@ impl Gate {
         let part = self.frames.join(format!("{:05}.part", self.shown));
         std::fs::write(&part, png)?;
         std::fs::rename(&part, &path).with_context(|| format!("can't show {}", path.display()))
+    }
+
+    /// Pulls the camera out. It can be found again at once, as one that was plugged in again.
+    pub fn unplug(&mut self) -> anyhow::Result<()> {
+        self.shown += 1;
+        Ok(std::fs::write(self.frames.join(format!("{:05}.unplug", self.shown)), b"")?)
     }
 
     /// Waits until nothing is in view any more and the lane has forgotten it.

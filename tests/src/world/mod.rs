@@ -1,6 +1,8 @@
 //! The parts of a world, and a small venue in it.
 
+pub mod device;
 mod gate;
+mod inline;
 mod link;
 mod office;
 mod process;
@@ -8,10 +10,12 @@ pub mod sheet;
 pub mod stock;
 
 pub use gate::{Gate, GatePlan, HOLD, free_address};
-pub use link::Link;
+pub use inline::Inline;
+pub use link::{Certificates, Link, Mode, NAME};
 pub use office::{Office, text_at};
 pub use process::{Process, child_of, program};
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -35,17 +39,30 @@ impl Cloud {
     pub async fn start(world: &Path) -> anyhow::Result<Self> {
         let address = free_address()?;
         let link = Link::open(address).await?;
+        let authority = link.address().to_string();
+        Self::start_at(world, address, link, &[authority]).await
+    }
+
+    /// Starts a cloud at an address that is free, reached by the road and under further authorities.
+    pub async fn start_at(
+        world: &Path,
+        address: SocketAddr,
+        link: Link,
+        authorities: &[String],
+    ) -> anyhow::Result<Self> {
+        let process = Self::serve(world, address, authorities).await?;
+        Ok(Self { process, address, link })
+    }
+
+    /// Runs the program over the world's data folder, until it answers.
+    pub async fn serve(world: &Path, address: SocketAddr, authorities: &[String]) -> anyhow::Result<Process> {
         let data = world.join("cloud");
         std::fs::create_dir_all(&data)?;
-        let arguments = [
-            "serve".into(),
-            "--data".into(),
-            data.into_os_string(),
-            "--listen".into(),
-            address.to_string().into(),
-            "--authority".into(),
-            link.address().to_string().into(),
-        ];
+        let mut arguments: Vec<OsString> =
+            vec!["serve".into(), "--data".into(), data.into_os_string(), "--listen".into(), address.to_string().into()];
+        for authority in authorities {
+            arguments.extend(["--authority".into(), authority.into()]);
+        }
         let mut process = Process::start("cloud-sync", "cloud-sync", arguments, world)?;
         let client = http_client(Duration::from_secs(2))?;
         let deadline = Deadline::after(Duration::from_secs(30));
@@ -56,7 +73,7 @@ impl Cloud {
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        Ok(Self { process, address, link })
+        Ok(process)
     }
 }
 
@@ -67,9 +84,19 @@ pub fn http_client(timeout: Duration) -> reqwest::Result<reqwest::Client> {
     reqwest::Client::builder().timeout(timeout).no_proxy().build()
 }
 
+/// A folder for a world in memory, where there is such a place: for stories in which the disk's speed says nothing.
+pub fn memory_folder(name: &str) -> anyhow::Result<PathBuf> {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { folder_in(memory, name) } else { fresh_folder(name) }
+}
+
 /// A folder for a world, emptied first.
 pub fn fresh_folder(name: &str) -> anyhow::Result<PathBuf> {
-    let path = std::env::temp_dir().join(format!("{name}-{}", std::process::id()));
+    folder_in(&std::env::temp_dir(), name)
+}
+
+fn folder_in(place: &Path, name: &str) -> anyhow::Result<PathBuf> {
+    let path = place.join(format!("{name}-{}", std::process::id()));
     if path.exists() {
         std::fs::remove_dir_all(&path)?;
     }

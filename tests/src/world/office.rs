@@ -64,6 +64,16 @@ impl Office {
         self.get(&self.at(path)).await
     }
 
+    /// GET of a page of a list below the venue, and where the next page is, as a path below the venue.
+    pub async fn look_page(&self, path: &str) -> anyhow::Result<(Value, Option<String>)> {
+        let path = self.at(path);
+        let reply = self.request(Method::GET, &path).send().await?;
+        let link = reply.headers().get(header::LINK).and_then(|link| link.to_str().ok()).unwrap_or_default().to_owned();
+        let below = format!("/v1/venues/{}", self.venue);
+        let next = link.split_once('>').and_then(|(target, _)| target.strip_prefix('<')?.strip_prefix(&below));
+        Ok((answer(&path, reply).await?, next.map(str::to_owned)))
+    }
+
     /// POST of something below the venue.
     pub async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
         let path = self.at(path);

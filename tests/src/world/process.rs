@@ -1,6 +1,6 @@
 //! One real program, started, watched, killed.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -36,10 +36,28 @@ impl Process {
         I: IntoIterator<Item = S>,
         S: AsRef<OsStr>,
     {
+        Self::start_under(&[], name, program_name, arguments, logs)
+    }
+
+    /// Starts a program of the workspace under another one, which is given first with its arguments.
+    pub fn start_under<I, S>(
+        above: &[OsString],
+        name: &str,
+        program_name: &str,
+        arguments: I,
+        logs: &Path,
+    ) -> anyhow::Result<Self>
+    where
+        I: IntoIterator<Item = S>,
+        S: AsRef<OsStr>,
+    {
         let path = program(program_name)?;
         let log = logs.join(format!("{name}.log"));
         let file = File::options().create(true).append(true).open(&log)?;
-        let child = Command::new(&path)
+        let mut words = above.iter().map(OsString::as_os_str).chain([path.as_os_str()]);
+        let first = words.next().unwrap_or(path.as_os_str());
+        let child = Command::new(first)
+            .args(words)
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(file.try_clone()?)

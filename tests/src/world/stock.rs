@@ -1,19 +1,21 @@
 //! A gate's memory, filled without a cloud: signed chunks made here, applied by the gate's own code.
 //!
-//! For benchmarks that need a hundred thousand or a million passes, and no network.
+//! For benchmarks that need a hundred thousand or a million passes, and for power cuts; no network.
 
 use std::path::Path;
 
 use ed25519_dalek::SigningKey;
 use gate_agent::identity::{Identity, IdentityFile};
 use gate_agent::replica::{Replica, Start};
+use gate_core::event::Head;
 use gate_core::ids::{BootId, Cti, DeviceId, Direction, GateId, Hash, Kid, LaneId, PassId, VenueId, ZoneId};
 use gate_core::keys::PublicKey;
 use gate_core::pass::{Claims, IssuerKey, PassFlags, VISITOR_LIMIT, issue};
 use gate_core::product::{OfflineScope, Product, ProductKind, RuleText, SecondScan};
 use gate_core::statement::{DeviceKey, Duty, DutyKey, Statement, StatementBody};
 use gate_core::sync::v1::{
-    AsOf, CHUNK_LIMIT, Change, Chunk, Enrolled, GateRow, PassChange, PullReply, Signed, VendorRow, VenueRow, ZoneRow,
+    AsOf, CHUNK_LIMIT, Change, Chunk, Enrolled, GateRow, PassChange, PullReply, Receipt, Signed, VendorRow, VenueRow,
+    ZoneRow,
 };
 use gate_core::time::{DayRule, Now, ServiceDay, Trust};
 use gate_core::view::{Egress, PassRow, PassStanding, Vendor};
@@ -98,7 +100,7 @@ impl Stock {
         let start = Start { epoch: 1, now: self.now, software: "stock".to_owned() };
         let mut replica = Replica::open(&data_dir.join("replica.db"), start)?;
         replica.set_identity(&identity, &enrolled, self.now)?;
-        let mut road = Road { venue: self.venue, position: 0, head: Hash::ZERO };
+        let mut road = self.road(0, Hash::ZERO);
         replica.apply(&road.reply(self.settings(), None), self.now)?;
         let mut from = 0;
         while from < passes {
@@ -111,13 +113,40 @@ impl Stock {
         Ok(replica)
     }
 
-    fn row(&self, number: u32) -> Change {
-        // Ids in no order at all, as random ones are.
-        let pass = PassId { vendor: vendor_code(), cti: cti(1, number) };
-        Change::Pass(PassChange { pass, row: PassRow { standing: PassStanding::Live, until: None, uses: None } })
+    /// The chain of changes, from where a gate stands.
+    pub fn road(&self, position: u64, head: Hash) -> Road {
+        Road { venue: self.venue, position, head }
     }
 
-    fn enrolled(&self, device_key: PublicKey) -> Enrolled {
+    /// The id of a pass from [`Stock::pass`].
+    pub fn pass_id(&self, number: u32) -> PassId {
+        PassId { vendor: vendor_code(), cti: cti(SHOWN, number) }
+    }
+
+    /// What the cloud says of a pass that only fills the replica.
+    pub fn row(&self, number: u32) -> Change {
+        self.told(number, PassStanding::Live)
+    }
+
+    /// The same with a standing.
+    pub fn told(&self, number: u32, standing: PassStanding) -> Change {
+        let row = PassRow { standing, until: None, uses: None };
+        Change::Pass(PassChange { pass: self.told_id(number), row })
+    }
+
+    /// The id of such a pass.
+    pub fn told_id(&self, number: u32) -> PassId {
+        // Ids in no order at all, as random ones are.
+        PassId { vendor: vendor_code(), cti: cti(1, number) }
+    }
+
+    /// The server's word that it holds a journal up to here.
+    pub fn receipt(&self, upto: Head) -> ByteBuf {
+        ByteBuf::from(Receipt { venue: self.venue, upto }.sign(&key(4)))
+    }
+
+    /// What the cloud answers to an enrolment.
+    pub fn enrolled(&self, device_key: PublicKey) -> Enrolled {
         let duty = |duty: Duty, of: u8| StatementBody::Duty(DutyKey { duty, key: PublicKey::from(&key(of)) });
         let bodies = [
             duty(Duty::Settings, 2),
@@ -149,7 +178,8 @@ impl Stock {
         }
     }
 
-    fn settings(&self) -> Vec<Change> {
+    /// What the cloud tells a gate first.
+    pub fn settings(&self) -> Vec<Change> {
         let day_rule = DayRule { time_zone: "Europe/Bucharest".to_owned(), boundary_min: 180 };
         vec![
             Change::Venue(VenueRow { code: venue_code(), name: "Bench".to_owned(), day_rule }),
@@ -178,6 +208,7 @@ impl Stock {
                 max_staleness_s: None,
                 attention: None,
                 open_ms: None,
+                home_gate: None,
             }),
         ]
     }
@@ -199,14 +230,15 @@ fn cti(kind: u8, number: u32) -> Cti {
 }
 
 /// The chain of chunks, as a cloud would sign it.
-struct Road {
+pub struct Road {
     venue: VenueId,
     position: u64,
     head: Hash,
 }
 
 impl Road {
-    fn reply(&mut self, changes: Vec<Change>, as_of_ms: Option<i64>) -> PullReply {
+    /// The next chunk, and if it is the last one how new the replica is with it, Unix milliseconds.
+    pub fn reply(&mut self, changes: Vec<Change>, as_of_ms: Option<i64>) -> PullReply {
         let to = self.position + changes.len() as u64;
         let chunk = Chunk { venue: self.venue, from: self.position, to, previous: self.head, changes };
         self.position = to;

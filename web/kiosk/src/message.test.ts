@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { answer, parse } from './message.ts';
+import { answer, laneUse, parse } from './message.ts';
 
 const whole = {
   seq: 12,
@@ -13,6 +13,11 @@ const withScreen = (screen: object) => JSON.stringify({ ...whole, screen: { ...w
 it('answers name the presentation they are about', () => {
   expect(JSON.parse(answer(true, 7))).toEqual({ answer: 'yes', presentation: 7 });
   expect(JSON.parse(answer(false, 8))).toEqual({ answer: 'no', presentation: 8 });
+});
+
+it('the lane is closed and reopened by name', () => {
+  expect(JSON.parse(laneUse(true))).toEqual({ lane: 'close' });
+  expect(JSON.parse(laneUse(false))).toEqual({ lane: 'open' });
 });
 
 describe('a message from the gate', () => {

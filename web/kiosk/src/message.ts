@@ -29,7 +29,14 @@ export interface Question {
 
 export interface GateMessage {
   seq: number;
-  gate: { name: string; direction: 'in' | 'out' };
+  gate: {
+    name: string;
+    direction: 'in' | 'out';
+    /** Staff stand by: they may answer, and take the lane out of use. */
+    staffed?: boolean;
+    /** Out of use, whatever the screen shows at this moment. */
+    closed?: boolean;
+  };
   screen: {
     kind: Kind;
     reason: string | null;
@@ -51,6 +58,8 @@ export interface GateMessage {
     camera: 'ok' | 'stalled' | 'missing';
     gate_io: 'ok' | 'lost';
     storage: 'ok' | 'fault';
+    /** Why this gate lets nobody in by itself; null while it decides. */
+    not_deciding?: string | null;
   };
 }
 
@@ -60,6 +69,11 @@ const SOUNDS: readonly string[] = ['entry', 'exit', 'attention', 'error'];
 /** What the page may say back: yes or no to the question it shows. */
 export function answer(yes: boolean, presentation: number): string {
   return JSON.stringify({ answer: yes ? 'yes' : 'no', presentation });
+}
+
+/** Takes the lane out of use, or into use again. */
+export function laneUse(closed: boolean): string {
+  return JSON.stringify({ lane: closed ? 'close' : 'open' });
 }
 
 /** Null when the text can't be shown at all. */

@@ -1,7 +1,7 @@
 // What the page knows at this moment: the gate's last message, how old it is,
 // and whether the gate is still talking to us.
 import { browserClock, browserSocket, LiveChannel } from '@gate/shared/live.ts';
-import { answer, parse, type GateMessage } from './message.ts';
+import { answer, laneUse, parse, type GateMessage } from './message.ts';
 import { Speaker } from './sound.ts';
 
 /** A shorter cut isn't worth alarming a driver; a longer one makes the picture a lie. */
@@ -57,6 +57,11 @@ export class GateState {
   /** Staff answered the question on the screen. The gate decides what that means, and only for this presentation. */
   answer(yes: boolean): void {
     if (this.message) this.#channel?.send(answer(yes, this.message.screen.presentation));
+  }
+
+  /** Staff take the lane out of use, or into use again. */
+  close(closed: boolean): void {
+    this.#channel?.send(laneUse(closed));
   }
 
   #show(message: GateMessage): void {

@@ -15,12 +15,14 @@ const well: GateMessage['status'] = {
   storage: 'ok',
 };
 
+const gate: GateMessage['gate'] = { name: 'North', direction: 'in' };
+
 function line(change: Partial<GateMessage['status']>, sinceMs = 0): string[] {
-  return items({ ...well, ...change }, sinceMs, false, 'en', say).map((item) => item.text);
+  return items({ status: { ...well, ...change }, gate }, sinceMs, false, 'en', say).map((item) => item.text);
 }
 
-function unwell(change: Partial<GateMessage['status']>): string[] {
-  return items({ ...well, ...change }, 0, false, 'en', say)
+function unwell(change: Partial<GateMessage['status']>, closed = false): string[] {
+  return items({ status: { ...well, ...change }, gate: { ...gate, closed } }, 0, false, 'en', say)
     .filter((item) => !item.well)
     .map((item) => item.text);
 }
@@ -47,8 +49,16 @@ describe('status line', () => {
     ['no hand', { gate_io: 'lost' }, ['RELAY LOST']],
     ['no record', { storage: 'fault' }, ['STORAGE FAULT']],
     ['events the cloud refused', { quarantined: 2 }, ['2 SET ASIDE']],
-    ['nothing', { quarantined: 0 }, []],
+    ['a gate nobody set up', { not_deciding: 'not_set_up' }, ['NOT SET UP YET']],
+    ['a withdrawn gate', { not_deciding: 'withdrawn' }, ['WITHDRAWN BY THE OFFICE']],
+    ['a replica that cannot be read', { not_deciding: 'unreadable' }, ['MEMORY UNREADABLE']],
+    ['a reason of a newer gate', { not_deciding: 'moonstruck' }, ['NOT DECIDING']],
+    ['nothing', { quarantined: 0, not_deciding: null }, []],
   ])('%s is a word of its own', (_name, change, expected) => {
     expect(unwell(change)).toEqual(expected);
+  });
+
+  it('says that the lane is closed whatever the screen shows', () => {
+    expect(unwell({}, true)).toEqual(['LANE CLOSED']);
   });
 });

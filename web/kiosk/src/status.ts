@@ -9,14 +9,17 @@ import type { GateMessage } from './message.ts';
 export const STALE_AFTER_S = 15 * 60;
 
 export interface Item {
-  part: 'link' | 'synced' | 'pending' | 'quarantined' | 'clock' | 'camera' | 'gate_io' | 'storage' | 'sound';
+  part: 'deciding' | 'lane' | 'link' | 'synced' | 'pending' | 'quarantined' | 'clock' | 'camera' | 'gate_io' | 'storage' | 'sound';
   text: string;
   well: boolean;
 }
 
+/** Why a gate does not decide, in the page's words; a reason that a newer gate gives has none yet. */
+const NOT_DECIDING = ['not_set_up', 'withdrawn', 'unreadable'] as const;
+
 /** `sinceMs` is how long ago the message came: its ages have grown by that much. */
 export function items(
-  status: GateMessage['status'],
+  { status, gate }: Pick<GateMessage, 'status' | 'gate'>,
   sinceMs: number,
   soundBlocked: boolean,
   lang: Lang,
@@ -25,7 +28,13 @@ export function items(
   const syncedS = status.synced_age_s === null ? null : status.synced_age_s + sinceMs / 1_000;
   const stale = syncedS !== null && syncedS > STALE_AFTER_S;
   const link = status.link === 'online' && stale ? 'offline' : status.link;
-  const list: Item[] = [
+  const list: Item[] = [];
+  if (status.not_deciding) {
+    const why = NOT_DECIDING.find((known) => known === status.not_deciding) ?? 'not_deciding';
+    list.push({ part: 'deciding', text: say(why), well: false });
+  }
+  if (gate.closed) list.push({ part: 'lane', text: say('lane_closed'), well: false });
+  list.push(
     { part: 'link', text: say(`link_${link}`), well: link === 'online' },
     {
       part: 'synced',
@@ -36,7 +45,7 @@ export function items(
     { part: 'clock', text: say(`clock_${status.clock}`), well: status.clock !== 'unknown' },
     { part: 'camera', text: say(`camera_${status.camera}`), well: status.camera === 'ok' },
     { part: 'gate_io', text: say(`gate_io_${status.gate_io}`), well: status.gate_io === 'ok' },
-  ];
+  );
   if (status.quarantined) list.push({ part: 'quarantined', text: say('quarantined', { n: status.quarantined }), well: false });
   if (status.storage === 'fault') list.push({ part: 'storage', text: say('storage_fault'), well: false });
   if (soundBlocked) list.push({ part: 'sound', text: say('sound_blocked'), well: false });

@@ -17,13 +17,14 @@ enum Sign {
 }
 
 /// Package, the sign that it is there, what it is for.
-const NEEDED: [(&str, Sign, &str); 6] = [
+const NEEDED: [(&str, Sign, &str); 7] = [
     ("libclang-dev", Sign::Installed, "the camera bindings"),
     ("pkg-config", Sign::Program("pkg-config"), "native libraries"),
     ("poppler-utils", Sign::Program("pdftoppm"), "turning pass sheets into camera frames"),
     ("chromium", Sign::Program("chromium"), "browser checks"),
     ("nodejs", Sign::Program("node"), "building the web pages"),
     ("npm", Sign::Program("npm"), "building the web pages"),
+    ("strace", Sign::Program("strace"), "seeing what a gate writes, for power cuts"),
 ];
 
 /// Installs the packages that are missing.
@@ -101,10 +102,10 @@ mod tests {
     #[test]
     fn only_what_is_missing_is_named() {
         for (installed, programs, expected) in [
-            (&["libclang-dev"][..], &["pkg-config", "pdftoppm", "chromium", "node", "npm"][..], &[][..]),
-            (&[], &["pkg-config", "pdftoppm", "chromium", "node", "npm"], &["libclang-dev"]),
-            (&["libclang-dev"], &["pkg-config", "chromium", "node", "npm"], &["poppler-utils"]),
-            (&[], &[], &["libclang-dev", "pkg-config", "poppler-utils", "chromium", "nodejs", "npm"]),
+            (&["libclang-dev"][..], &["pkg-config", "pdftoppm", "chromium", "node", "npm", "strace"][..], &[][..]),
+            (&[], &["pkg-config", "pdftoppm", "chromium", "node", "npm", "strace"], &["libclang-dev"]),
+            (&["libclang-dev"], &["pkg-config", "chromium", "node", "npm", "strace"], &["poppler-utils"]),
+            (&[], &[], &["libclang-dev", "pkg-config", "poppler-utils", "chromium", "nodejs", "npm", "strace"]),
         ] {
             let found = missing(|package| installed.contains(&package), |program| programs.contains(&program));
             let found: Vec<&str> = found.into_iter().map(|(package, _)| package).collect();

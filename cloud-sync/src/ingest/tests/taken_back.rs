@@ -13,7 +13,7 @@ async fn an_annulment_frees_use_and_place_in_either_order() {
             sent.reverse();
         }
         let reply = lot.entrance.push(&lot.world, &sent).await;
-        assert_eq!(reply.outcomes.iter().filter(|outcome| parked(outcome)).count(), 1, "an admission is annulled once");
+        assert!(!reply.outcomes.iter().any(parked), "taking back twice is once");
         assert_eq!(lot.occupancy().await, 1, "reversed: {reversed}");
         let pass = lot.world.get(&lot.world.at(&format!("passes/{}", lot.ctis[0]))).await.ok().json();
         assert_eq!((pass["status"].as_str(), pass["uses"][0]["annulled"].as_bool()), (Some("valid"), Some(true)));
@@ -43,7 +43,7 @@ async fn what_did_not_happen_is_taken_back_for_every_kind_of_opening_in_either_o
     for (name, takers, taken, parked_items) in [
         ("nothing", vec![], false, 0),
         ("annulled", annulled(), true, 0),
-        ("annulled twice", vec![annulled().remove(0), annulled().remove(0)], true, 1),
+        ("annulled twice", vec![annulled().remove(0), annulled().remove(0)], true, 0),
         ("certainly not opened", vec![Box::new(not_opened(false)) as Box<dyn Fn(EventId) -> EventBody>], true, 0),
         ("perhaps opened", vec![Box::new(not_opened(true))], false, 0),
         ("annulled, then not opened", both(false), true, 0),
@@ -52,7 +52,7 @@ async fn what_did_not_happen_is_taken_back_for_every_kind_of_opening_in_either_o
             "not opened twice",
             vec![Box::new(not_opened(false)) as Box<dyn Fn(EventId) -> EventBody>, Box::new(not_opened(false))],
             true,
-            1,
+            0,
         ),
     ] {
         for kind in ["authorised", "overridden in", "overridden out", "exit button"] {
@@ -70,8 +70,11 @@ async fn what_did_not_happen_is_taken_back_for_every_kind_of_opening_in_either_o
                     over: None,
                 };
                 // Two are in already, by an earlier journal, so that leaving shows.
-                lot.entrance.push(&lot.world, &bytes(&lot.morning(vec![]))).await;
-                let (mut journal, opened) = lot.entrance.journal(12, None);
+                let morning = lot.morning(vec![]);
+                lot.entrance.push(&lot.world, &bytes(&morning)).await;
+                let last = morning.last().unwrap();
+                let head = Head { event: last.event.id, hash: last.hash };
+                let (mut journal, opened) = lot.entrance.journal(12, Some(head));
                 let body = match kind {
                     "authorised" => lot.entrance.admit(&lot.spare, &lot.keys, NOON + 70_000),
                     "overridden in" => over(Direction::In),

@@ -186,3 +186,22 @@ fn a_restart_goes_on_from_where_the_replica_stood() {
     replica.apply(&reply, at(0)).unwrap();
     assert!(known(&mut replica).4);
 }
+
+#[test]
+fn an_impossible_change_is_refused_and_the_old_replica_stays() {
+    let folder = Folder::new("impossible");
+    let mut venue = Venue::new();
+    let mut replica = venue.gate(&folder.db());
+    let before = known(&mut replica);
+    let mut endless = gate_row(GATE, "North", gate_core::ids::Direction::In);
+    endless.open_ms = u32::MAX;
+    let mut circle = venue.zone(100, Some(GATE));
+    circle.parent = Some(circle.id);
+    for (what, change) in [("open", Change::Gate(endless)), ("within itself", Change::Zone(circle))] {
+        let mut lying = venue.clone();
+        let reply = lying.reply(vec![pass_change(7, PassStanding::Revoked), change], T0 + 5);
+        let refused = replica.apply(&reply, at(5));
+        assert!(matches!(&refused, Err(ReplicaError::Refused(why)) if why.contains(what)), "{refused:?}");
+        assert_eq!(known(&mut replica), before, "{what}: nothing of it was applied");
+    }
+}

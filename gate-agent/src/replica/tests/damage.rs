@@ -159,7 +159,11 @@ fn salvage_saves_every_event_that_holds_and_keeps_the_damaged_file() {
             some += 1;
         }
         drop(replica);
-        assert!(salvage(&path, None).is_ok(), "a good database can be salvaged too, by its own identity");
+        // Another test's child process may hold this file's lock for the moment between fork and exec.
+        let good =
+            (0..10_000).map(|_| salvage(&path, None)).find(|done| !matches!(done, Err(ReplicaError::InUse { .. })));
+        let good = good.unwrap();
+        assert!(good.is_ok(), "case {case}: a good database can be salvaged too, by its own identity: {good:?}");
     }
     assert!(all > 5 && some > 5, "{all} whole, {some} in part");
 }
@@ -170,7 +174,8 @@ fn salvage_without_any_identity_changes_nothing() {
     let path = folder.db();
     assert!(salvage(&path, None).is_err(), "no file");
     std::fs::write(&path, b"not a database at all").unwrap();
-    assert!(matches!(salvage(&path, None), Err(ReplicaError::NotEnrolled)));
+    let error = salvage(&path, None).unwrap_err();
+    assert!(matches!(error, ReplicaError::Ownerless { .. }) && error.to_string().contains("identity.json"), "{error}");
     assert_eq!(std::fs::read(&path).unwrap(), b"not a database at all");
     assert!(matches!(Replica::open(&path, start(1)), Err(ReplicaError::Damaged { .. })));
 }

@@ -149,3 +149,113 @@ fn after_a_failed_sync_the_journal_goes_on_from_what_is_really_stored() {
         }
     }
 }
+
+fn override_() -> EventBody {
+    let (zones, generations) = (vec![], vec![]);
+    let direction = gate_core::ids::Direction::In;
+    EventBody::Overridden {
+        staff: None,
+        why: "lost ticket".into(),
+        note: None,
+        direction,
+        zones,
+        generations,
+        over: None,
+    }
+}
+
+fn button() -> EventBody {
+    EventBody::ExitButton { zones: vec![], generations: vec![] }
+}
+
+/// An automatic admission of a pass nobody has seen yet.
+fn automatic(replica: &mut Replica, n: u64) -> Result<(), ReplicaError> {
+    let mut reader = replica.reader()?;
+    let gate = gate_row(GATE, "North", gate_core::ids::Direction::In);
+    let view = reader.view(&scanned(n, 0), &gate, at(0))?;
+    replica.record(Some(LANE), at(0), authorised(n, 0, view, 0, None)).map(drop)
+}
+
+#[test]
+fn on_a_full_disk_staff_and_exits_use_the_reserve_and_everything_heals() {
+    let folder = Folder::new("reserve");
+    let mounted = Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=4m,mode=700", "gate-agent-test"])
+        .arg(folder.path())
+        .output()
+        .is_ok_and(|output| output.status.success());
+    if !mounted {
+        skipped("no tmpfs can be mounted here (not root): the reserve was not tried on a full file system");
+        return;
+    }
+    let unmount = Unmount(folder.path());
+    let (path, ballast) = (folder.path().join("gate.db"), folder.path().join("ballast"));
+    let limits = crate::replica::Limits { reserve_bytes: 512 * 1024, journal_bytes: 0 };
+    let mut venue = Venue::new();
+    let mut replica = venue.gate(&path);
+    replica.set_limits(limits).unwrap();
+    assert!(!replica.reserve_in_use());
+    let fill_up = || {
+        let free = rustix::fs::statvfs(folder.path()).unwrap();
+        std::fs::write(&ballast, vec![1; (free.f_bavail * free.f_frsize).saturating_sub(8 * 1024) as usize]).unwrap();
+    };
+    fill_up();
+    let refused = (0..200).find(|n| automatic(&mut replica, *n).is_err()).unwrap();
+    assert!(!replica.reserve_in_use(), "an automatic admission does not touch the reserve");
+    // Staff and exits are recorded from the reserve; automatic admissions still are not, although there is room now.
+    let pending = replica.pending_count().unwrap();
+    for n in 0..20 {
+        replica.record(Some(LANE), at(n), if n % 2 == 0 { override_() } else { button() }).unwrap();
+    }
+    assert!(replica.reserve_in_use());
+    let error = automatic(&mut replica, refused).unwrap_err();
+    assert!(matches!(error, ReplicaError::Full { .. }) && error.to_string().contains("reserve"), "{error}");
+    assert!(matches!(replica.record(None, at(0), health(0)), Err(ReplicaError::Full { .. })));
+    assert_eq!(replica.pending_count().unwrap(), pending + 20);
+    // The reserve is used up as well: whoever may leave still does, and is counted, over a restart.
+    let exits = fill_with(&mut replica);
+    let counted = replica.unrecorded();
+    assert!(counted >= 1, "{exits} exits fitted");
+    for n in 0..4 {
+        assert!(replica.record(Some(LANE), at(5000 + n), button()).is_err());
+    }
+    assert_eq!(replica.unrecorded(), counted + 4);
+    drop(replica);
+    std::fs::remove_file(&ballast).unwrap();
+    let (mut replica, saved) = crate::replica::open_or_salvage(&path, start(2), None).unwrap();
+    assert_eq!(saved, None);
+    replica.set_limits(limits).unwrap();
+    assert_eq!(replica.unrecorded(), counted + 4, "kept over the restart");
+    // There is room: the reserve is held again, automatic admissions go on, the number is in the journal.
+    automatic(&mut replica, refused).unwrap();
+    assert!(!replica.reserve_in_use());
+    assert_eq!(replica.unrecorded(), 0);
+    let last = replica.pending(100_000, usize::MAX).unwrap();
+    let told = last.iter().map(|event| String::from_utf8_lossy(&event.bytes).into_owned());
+    let words = format!("{} openings could not be recorded", counted + 4);
+    assert_eq!(told.filter(|text| text.contains(&words)).count(), 1, "{words}");
+    assert!(journal_check::verify(&path).unwrap().ok);
+    // Within one run as well.
+    fill_up();
+    assert!((1000..1200).any(|n| automatic(&mut replica, n).is_err()));
+    while !replica.reserve_in_use() {
+        replica.record(Some(LANE), at(0), override_()).unwrap();
+    }
+    assert!(automatic(&mut replica, 2000).is_err());
+    std::fs::remove_file(&ballast).unwrap();
+    replica.record(None, at(0), health(0)).unwrap();
+    assert!(!replica.reserve_in_use());
+    automatic(&mut replica, 2000).unwrap();
+    drop(replica);
+    // A start on a full disk gives the reserve up, so that staff can open.
+    fill_up();
+    assert!(matches!(Replica::open(&path, start(3)), Err(ReplicaError::Full { .. })));
+    let (replica, _) = crate::replica::open_or_salvage(&path, start(4), None).unwrap();
+    drop(replica);
+    drop(unmount);
+}
+
+/// Lets people out until not even that can be recorded.
+fn fill_with(replica: &mut Replica) -> u64 {
+    (0..50_000).find(|n| replica.record(Some(LANE), at(*n as i64), button()).is_err()).unwrap()
+}

@@ -67,6 +67,22 @@ struct CloudState {
     last_push: Option<PushReply>,
     last_pull: Option<PullReply>,
     pushes: Vec<usize>,
+    /// It was restored from a backup and knows no position of this gate.
+    behind: bool,
+    /// The road is so slow that a longer push is never through in time.
+    longest_push: usize,
+    /// How often it refused a poison event that came by itself.
+    refused_alone: u32,
+    /// What was asked, in order.
+    asked: Vec<Asked>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Asked {
+    /// From this position.
+    Pull(u64),
+    /// With so many events.
+    Push(usize),
 }
 
 /// A cloud in this process.
@@ -133,9 +149,14 @@ impl Transport for FakeCloud {
                 let key = gate_core::keys::PublicKey::from(&venue.device_key);
                 JournalHead::open(&push.head, &key).map_err(|_| refused(401, "signature"))?;
                 state.pushes.push(push.events.len());
+                state.asked.push(Asked::Push(push.events.len()));
+                if push.events.len() > state.longest_push {
+                    return Err(SyncError::Unreachable("no answer in time".to_owned()));
+                }
                 for bytes in &push.events {
                     let id = Event::decode(bytes).unwrap().id;
                     if state.poison.contains(&(id.epoch, id.seq)) {
+                        state.refused_alone += u32::from(push.events.len() == 1);
                         return Err(refused(400, "malformed"));
                     }
                 }
@@ -151,6 +172,10 @@ impl Transport for FakeCloud {
         let old = self.0.lock().unwrap().last_pull.clone();
         self.happen(
             |state| {
+                state.asked.push(Asked::Pull(pull.position));
+                if state.behind {
+                    return Err(refused(409, "replica_ahead"));
+                }
                 let next = state.chunks.iter().position(|(from, _)| *from == pull.position);
                 let more = next.is_some_and(|at| at + 1 < state.chunks.len());
                 let chunks = next.map(|at| state.chunks[at].1.clone()).into_iter().collect();
@@ -203,6 +228,10 @@ impl Both {
             last_push: None,
             last_pull: None,
             pushes: vec![],
+            behind: false,
+            longest_push: usize::MAX,
+            refused_alone: 0,
+            asked: vec![],
         })));
         let clock = Arc::new(Quiet(Mutex::new((0, Seeded(seed)))));
         let (tell_signed, signed) = mpsc::channel(64);
@@ -331,6 +360,131 @@ async fn nothing_is_lost_or_doubled_on_a_bad_road() {
 }
 
 #[tokio::test]
+async fn a_gate_that_lost_its_rights_says_so_at_once_though_nothing_happened_there() {
+    let mut both = Both::new(8);
+    both.settle().await;
+    both.cloud.0.lock().unwrap().asked.clear();
+    for (name, holder) in [("taken away", None), ("given", Some(GATE))] {
+        let after = {
+            let mut state = both.cloud.0.lock().unwrap();
+            let from = state.venue.position;
+            let zone = Change::Zone(state.venue.zone(10, holder));
+            let chunk = state.venue.chunk(vec![zone]);
+            state.chunks.push((from, chunk));
+            state.venue.position
+        };
+        both.engine.wake.hinted();
+        both.steps(6).await;
+        let asked = std::mem::take(&mut both.cloud.0.lock().unwrap().asked);
+        assert_eq!(asked[0], Asked::Pull(after - 1), "{name}");
+        assert_eq!(asked[1..3], [Asked::Pull(after), Asked::Push(0)], "{name}: {asked:?}");
+        assert!(!asked[3..].contains(&Asked::Push(0)), "{name}: once is enough: {asked:?}");
+    }
+    let pass = {
+        let mut state = both.cloud.0.lock().unwrap();
+        let from = state.venue.position;
+        let chunk = state.venue.chunk(vec![pass_change(1, PassStanding::Revoked)]);
+        state.chunks.push((from, chunk));
+        from
+    };
+    both.engine.wake.hinted();
+    both.steps(1).await;
+    assert_eq!(both.cloud.0.lock().unwrap().asked, [Asked::Pull(pass)], "nobody waits to hear of a pass");
+}
+
+#[tokio::test]
+async fn a_revocation_comes_down_between_two_pages_of_a_long_backlog() {
+    let mut both = Both::new(9);
+    both.settle().await;
+    for n in 0..1600 {
+        both.record(n);
+    }
+    both.cloud.0.lock().unwrap().asked.clear();
+    both.steps(1).await;
+    let from = {
+        let mut state = both.cloud.0.lock().unwrap();
+        let from = state.venue.position;
+        let chunk = state.venue.chunk(vec![pass_change(1, PassStanding::Revoked)]);
+        state.chunks.push((from, chunk));
+        from
+    };
+    both.engine.wake.hinted();
+    both.steps(3).await;
+    let asked = both.cloud.0.lock().unwrap().asked.clone();
+    assert_eq!(asked, [Asked::Push(500), Asked::Pull(from), Asked::Push(500), Asked::Push(500)]);
+}
+
+#[tokio::test]
+async fn a_restored_cloud_gets_back_what_it_lost_and_no_gate_is_stuck_or_set_back() {
+    let mut both = Both::new(10);
+    {
+        let mut state = both.cloud.0.lock().unwrap();
+        let from = state.venue.position;
+        let chunk = state.venue.chunk(vec![pass_change(1, PassStanding::Revoked)]);
+        state.chunks.push((from, chunk));
+    }
+    for n in 0..40 {
+        both.record(n);
+    }
+    both.settle().await;
+    let knew = both.replica.lock().unwrap().position().unwrap();
+    {
+        let mut state = both.cloud.0.lock().unwrap();
+        state.behind = true;
+        // The backup has ten events and none of the changes.
+        state.held.0.retain(|(_, seq), _| *seq < 10);
+    }
+    for n in 40..45 {
+        both.record(n);
+    }
+    both.settle().await;
+    both.nothing_is_lost();
+    assert_eq!(both.cloud.0.lock().unwrap().held.0.len(), 46, "what it lost and what is new");
+    assert_eq!(both.replica.lock().unwrap().position().unwrap(), knew, "nobody's mere word sets a gate back");
+    // Nothing new happens there: the next look tells that more was lost.
+    both.cloud.0.lock().unwrap().held.0.retain(|(_, seq), _| *seq < 3);
+    both.clock.pass(20_000_000);
+    both.steps(2).await;
+    both.settle().await;
+    assert_eq!(both.cloud.0.lock().unwrap().held.0.len(), 46);
+}
+
+#[tokio::test]
+async fn a_limited_road_carries_no_more_than_it_may() {
+    for kbit_s in [8u32, 64, 1000] {
+        let mut both = Both::new(11);
+        let engine = std::mem::replace(&mut both.engine, Both::new(12).engine);
+        both.engine = engine.limited(kbit_s);
+        let mut bytes = 0;
+        for n in 0..600 {
+            both.record(n);
+        }
+        let began = both.clock.now().mono_us;
+        both.settle().await;
+        let us = both.clock.now().mono_us - began;
+        for event in both.cloud.0.lock().unwrap().held.0.values() {
+            bytes += event.len() as u64;
+        }
+        let allowed = u64::from(kbit_s) * 125;
+        // The last load is followed by its rest, which is not waited for here.
+        let rate = bytes.saturating_sub(allowed.max(LIMITED_PUSH_BYTES as u64)) * 1_000_000 / us;
+        assert!(rate <= allowed, "{kbit_s} kbit/s: {bytes} bytes in {us} us");
+        assert!(us < bytes * 1_000_000 / allowed + 5_000_000, "{kbit_s} kbit/s: slower than it may be: {us} us");
+    }
+}
+
+#[tokio::test]
+async fn a_slow_road_gets_smaller_loads_until_they_are_through() {
+    let mut both = Both::new(13);
+    both.cloud.0.lock().unwrap().longest_push = 20;
+    for n in 0..300 {
+        both.record(n);
+    }
+    both.settle().await;
+    assert_eq!(both.cloud.0.lock().unwrap().held.0.len(), 301);
+}
+
+#[tokio::test]
 async fn one_poison_event_does_not_stop_the_others() {
     let mut both = Both::new(3);
     for n in 0..30 {
@@ -342,6 +496,7 @@ async fn one_poison_event_does_not_stop_the_others() {
     let quarantined = both.replica.lock().unwrap().reader().unwrap().quarantined().unwrap();
     assert_eq!(quarantined.iter().map(|(id, _)| id.seq).collect::<Vec<_>>(), [17]);
     assert!(quarantined[0].1.contains("malformed"), "{quarantined:?}");
+    assert_eq!(both.cloud.0.lock().unwrap().refused_alone, 3, "then it no longer stands in the way");
     assert_eq!(both.cloud.0.lock().unwrap().held.0.len(), 30);
     // A cloud that learned to take it gets it when an operator says so.
     both.cloud.0.lock().unwrap().poison.clear();

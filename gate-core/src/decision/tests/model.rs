@@ -8,7 +8,7 @@ const HOUR_MS: i64 = 3_600_000;
 
 /// What somebody does with their pass next.
 #[derive(Clone, Copy, Debug)]
-enum Step {
+pub(super) enum Step {
     /// Shows it at the entrance.
     Enter,
     /// Leaves with it.
@@ -18,7 +18,7 @@ enum Step {
 }
 
 /// One pass and everything that is known of it.
-struct Life {
+pub(super) struct Life {
     input: DecisionInput,
     today: ServiceDay,
     /// Charged admissions in all, and by service day.
@@ -27,7 +27,7 @@ struct Life {
 }
 
 impl Life {
-    fn new(rules_of: &[Rule]) -> Self {
+    pub(super) fn new(rules_of: &[Rule]) -> Self {
         let input = with(|i| {
             rules(i, rules_of);
             moved_to(i, "2026-06-10T12:00:00+03:00");
@@ -35,7 +35,7 @@ impl Life {
         Self { input, today: ServiceDay(i32::MIN), charged: vec![], entries: 0 }
     }
 
-    fn step(&mut self, step: Step) -> Option<Says> {
+    pub(super) fn step(&mut self, step: Step) -> Option<Says> {
         let direction = match step {
             Step::Wait(hours) => {
                 self.input.now.wall_ms += hours * HOUR_MS;
@@ -62,6 +62,11 @@ impl Life {
             self.input.view.uses.last = Some(LastUse { at_ms: self.input.now.wall_ms, ..last_use(direction) });
         }
         Some(says)
+    }
+
+    /// How often it was charged.
+    pub(super) fn charges(&self) -> usize {
+        self.charged.len()
     }
 
     fn charged_on(&self, day: ServiceDay) -> usize {

@@ -10,6 +10,7 @@ pub(super) fn every_reason() -> Vec<(Reason, Change)> {
         (Reason::NotAPass, |i| defective(i, Defect::NotAPass)),
         (Reason::Unsupported, |i| defective(i, Defect::Unsupported)),
         (Reason::Malformed, |i| defective(i, Defect::Malformed(MalformedWhy::Claims))),
+        (Reason::TooLong, |i| defective(i, Defect::Malformed(MalformedWhy::TooLong))),
         (Reason::UnknownKey, |i| defective(i, Defect::UnknownKey(KID))),
         (Reason::BadSignature, |i| defective(i, Defect::BadSignature(KID))),
         (Reason::IssuerRevoked, |i| defective(i, Defect::IssuerRevoked(KID))),

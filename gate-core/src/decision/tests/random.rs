@@ -44,7 +44,7 @@ fn any_moment() -> impl Strategy<Value = i64> {
     ]
 }
 
-fn any_input() -> impl Strategy<Value = DecisionInput> {
+pub(super) fn any_input() -> impl Strategy<Value = DecisionInput> {
     let lane = (prop::bool::weighted(0.3), any::<bool>(), any::<bool>(), 0usize..15);
     let few = prop_oneof![3 => Just(0u32), 1 => 1u32..3];
     let moment = || prop::option::weighted(0.2, any_moment());

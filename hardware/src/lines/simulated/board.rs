@@ -9,6 +9,7 @@ use std::str::FromStr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::{Deserialize, Serialize};
 
 use super::wire::{Ask, Line, Tell, WantedInput, WantedOutput};
@@ -213,7 +214,12 @@ impl Shared {
             let Ok(line) = line else { break };
             let mut state = self.lock();
             let answer = match serde_json::from_str(&line) {
-                Ok(Line::Ask(ask)) => state.answer(me, ask),
+                Ok(Line::Ask(ask)) => {
+                    if matches!(ask, Ask::Request { .. }) {
+                        state = self.after_the_dead(state);
+                    }
+                    state.answer(me, ask)
+                }
                 Ok(Line::Drive(drive)) => {
                     state.drive(&drive.drive, drive.level);
                     Tell::Done
@@ -231,10 +237,27 @@ impl Shared {
         self.changed.notify_all();
     }
 
+    /// Waits until the lines of clients that are gone already are released: a kernel does that before anybody can see that
+    /// a process has ended, here a thread of its own has to come to it.
+    fn after_the_dead<'a>(&'a self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        let dead_owner = |state: &mut State| {
+            let mut owners = state.lines.values().filter_map(|line| line.driver.or(line.watcher));
+            owners.any(|owner| state.clients.get(&owner).is_some_and(hung_up))
+        };
+        self.changed.wait_while(state, dead_owner).unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn drive(&self, line: &str, level: bool) {
         self.lock().drive(line, level);
         self.changed.notify_all();
     }
+}
+
+/// Whether nobody is at the other end any more.
+fn hung_up(stream: &UnixStream) -> bool {
+    let mut watched = [PollFd::new(stream, PollFlags::empty())];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut watched, Some(&at_once)).is_ok() && watched[0].revents().contains(PollFlags::HUP)
 }
 
 impl State {
@@ -379,6 +402,15 @@ mod tests {
         drop(first);
         assert!(board.wait_held("relay", false, SOON));
         assert!(SimulatedLines::open(board.socket(), &HandConfig::example()).is_ok());
+    }
+
+    #[test]
+    fn who_comes_after_a_dead_owner_finds_the_lines_free() {
+        let folder = tempfile::tempdir().unwrap();
+        let board = Board::listen(&folder.path().join("board"), ReleaseModel::Strict, None).unwrap();
+        for _ in 0..200 {
+            SimulatedLines::open(board.socket(), &HandConfig::example()).unwrap().set(relay_on()).unwrap();
+        }
     }
 
     #[test]

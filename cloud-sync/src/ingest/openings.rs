@@ -1,0 +1,259 @@
+//! What became of everything that let somebody through: opened, taken back, gone through, in whatever order that is heard.
+
+use gate_core::canonical;
+use gate_core::ids::{Direction, EventId, GateId, ZoneId};
+use gate_core::time::ServiceDay;
+
+use super::{News, Refusal, Source, apply, counts, late, uses};
+use crate::conflict::{self, Kind};
+use crate::store::{DbError, Tx, params};
+
+/// An event that let somebody through.
+#[derive(Clone, Debug)]
+pub(super) struct Opening {
+    pub(super) id: EventId,
+    pub(super) gate: GateId,
+    pub(super) at_ms: i64,
+    pub(super) day: ServiceDay,
+    pub(super) direction: Direction,
+    /// The zones, and the recount generation each number rested on.
+    pub(super) zones: Vec<(ZoneId, u64)>,
+    /// The earlier admission that it completes: it is no further entry.
+    pub(super) reopens: Option<EventId>,
+    opened: bool,
+    completed: bool,
+    taken_by: Option<EventId>,
+    passed_by: Option<EventId>,
+}
+
+/// What an event says about an opening.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Word {
+    /// Its use and places are taken back.
+    Taken,
+    /// It was carried out.
+    Opened,
+    /// One that completes it was carried out.
+    Completed,
+    /// Something went through.
+    Passed,
+}
+
+impl Word {
+    const ALL: [Self; 4] = [Self::Taken, Self::Opened, Self::Completed, Self::Passed];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Taken => "taken",
+            Self::Opened => "opened",
+            Self::Completed => "completed",
+            Self::Passed => "passed",
+        }
+    }
+}
+
+impl Opening {
+    /// A new one, of which nothing has been heard yet.
+    pub(super) fn new(
+        (id, gate, at_ms): (EventId, GateId, i64),
+        (day, direction): (ServiceDay, Direction),
+        zones: Vec<(ZoneId, u64)>,
+        reopens: Option<EventId>,
+    ) -> Self {
+        Self {
+            id,
+            gate,
+            at_ms,
+            day,
+            direction,
+            zones,
+            reopens,
+            opened: false,
+            completed: false,
+            taken_by: None,
+            passed_by: None,
+        }
+    }
+
+    fn unknown(&self) -> bool {
+        !self.opened && !self.completed && self.taken_by.is_none()
+    }
+
+    /// Which way a taking back counts.
+    pub(super) fn back(&self) -> Direction {
+        match self.direction {
+            Direction::In => Direction::Out,
+            Direction::Out => Direction::In,
+        }
+    }
+}
+
+async fn find(tx: &mut Tx, source: &Source, id: EventId) -> Result<Option<Opening>, DbError> {
+    let row = tx
+        .first(
+            "SELECT gate_id, at_ms, service_day, direction, zones, reopens, opened, completed, taken_by, passed_by FROM openings WHERE venue_id = $1 AND device_id = $2 AND epoch = $3 AND seq = $4",
+            params![source.venue, id.device, id.epoch, id.seq],
+        )
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    let zones = canonical::decode(&row.get::<Vec<u8>>(4)?)
+        .map_err(|error| DbError::Statement(format!("the zones of opening {id} can't be read: {error}")))?;
+    Ok(Some(Opening {
+        id,
+        gate: row.get(0)?,
+        at_ms: row.get(1)?,
+        day: ServiceDay(row.get(2)?),
+        direction: apply::direction(&row.get::<String>(3)?),
+        zones,
+        reopens: row.get(5)?,
+        opened: row.get(6)?,
+        completed: row.get(7)?,
+        taken_by: row.get(8)?,
+        passed_by: row.get(9)?,
+    }))
+}
+
+/// Takes in an opening, and everything that was said about it before it came.
+pub(super) async fn add(tx: &mut Tx, source: &Source, opening: Opening, news: &mut News) -> Result<(), Refusal> {
+    let id = opening.id;
+    tx.execute(
+        "INSERT INTO openings (venue_id, device_id, epoch, seq, gate_id, at_ms, service_day, direction, zones, reopens, opened, completed) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 0, 0)",
+        params![source.venue, id.device, id.epoch, id.seq, opening.gate, opening.at_ms, opening.day.0, apply::way(opening.direction), canonical::encode(&opening.zones), opening.reopens],
+    )
+    .await?;
+    for (zone, generation) in &opening.zones {
+        let passage = counts::Passage {
+            by: id,
+            of: id,
+            generation: *generation,
+            at_ms: opening.at_ms,
+            direction: opening.direction,
+            unknown: true,
+        };
+        if !counts::add(tx, source, *zone, &passage, news).await? {
+            return Err(Refusal::Park("it names a zone that is not this venue's".to_owned()));
+        }
+        counts::on_day(tx, source, (*zone, opening.day), opening.direction, 1).await?;
+        news.zones.insert(*zone);
+    }
+    if opening.reopens.is_none() {
+        apply::rate(tx, source, (opening.gate, opening.at_ms), opening.direction, 1).await?;
+    }
+    late::look(tx, source, &opening).await?;
+    let waiting = tx
+        .query(
+            "SELECT event, kind FROM waiting WHERE venue_id = $1 AND about = $2 ORDER BY event, kind",
+            params![source.venue, id],
+        )
+        .await?;
+    if waiting.is_empty() {
+        return Ok(());
+    }
+    tx.execute("DELETE FROM waiting WHERE venue_id = $1 AND about = $2", params![source.venue, id]).await?;
+    for row in waiting {
+        let (by, kind): (EventId, String) = (row.get(0)?, row.get(1)?);
+        if let Some(word) = Word::ALL.into_iter().find(|word| word.name() == kind) {
+            hear(tx, source, id, by, word, news).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Hears something about an opening; keeps it until the opening comes.
+pub(super) async fn hear(
+    tx: &mut Tx,
+    source: &Source,
+    of: EventId,
+    by: EventId,
+    word: Word,
+    news: &mut News,
+) -> Result<(), Refusal> {
+    // One that completes another may follow it onto a new device of the same gate.
+    if of.device != source.device && word != Word::Completed {
+        return Err(Refusal::Park("it is about an event of another device".to_owned()));
+    }
+    let Some(opening) = find(tx, source, of).await? else {
+        tx.execute(
+            "INSERT INTO waiting (venue_id, about, event, kind, amount) VALUES ($1, $2, $3, $4, 1) ON CONFLICT (venue_id, about, event, kind) DO NOTHING",
+            params![source.venue, of, by, word.name()],
+        )
+        .await?;
+        return Ok(());
+    };
+    let mut after = opening.clone();
+    match word {
+        Word::Opened => after.opened = true,
+        Word::Completed => after.completed = true,
+        Word::Passed => after.passed_by = Some(opening.passed_by.map_or(by, |known| known.min(by))),
+        // Of several the least counts, whichever came first.
+        Word::Taken => after.taken_by = Some(opening.taken_by.map_or(by, |known| known.min(by))),
+    }
+    tx.execute(
+        "UPDATE openings SET opened = $1, completed = $2, taken_by = $3, passed_by = $4 WHERE venue_id = $5 AND device_id = $6 AND epoch = $7 AND seq = $8",
+        params![after.opened, after.completed, after.taken_by, after.passed_by, source.venue, of.device, of.epoch, of.seq],
+    )
+    .await?;
+    if opening.unknown() && !after.unknown() {
+        for (zone, generation) in &after.zones {
+            counts::make_certain(tx, source, *zone, (of, *generation, after.at_ms), after.direction, news).await?;
+        }
+    }
+    if word == Word::Opened
+        && !opening.opened
+        && let Some(first) = after.reopens
+    {
+        Box::pin(hear(tx, source, first, by, Word::Completed, news)).await?;
+    }
+    if after.taken_by != opening.taken_by {
+        take_back(tx, source, &opening, &after, news).await?;
+    }
+    if let (Some(taken), Some(passed)) = (after.taken_by, after.passed_by) {
+        let text = format!("something went through for {of} ({passed}), although {taken} took it back");
+        let mut finding = source.finding(Kind::LatePassage, of.to_string(), text);
+        finding.derived = true;
+        finding.gate = Some(after.gate);
+        finding.events = vec![passed.to_string()];
+        finding.against = vec![of.to_string(), taken.to_string()];
+        finding.at_ms = after.at_ms;
+        super::raise(tx, source, &finding).await?;
+    }
+    Ok(())
+}
+
+/// Takes back what an opening counted: the other way is counted up, and a use is free again.
+async fn take_back(
+    tx: &mut Tx,
+    source: &Source,
+    before: &Opening,
+    after: &Opening,
+    news: &mut News,
+) -> Result<(), Refusal> {
+    let Some(by) = after.taken_by else { return Ok(()) };
+    for (zone, generation) in &after.zones {
+        if let Some(other) = before.taken_by {
+            counts::remove(tx, source, *zone, (other, after.id, *generation, after.at_ms), after.back(), news).await?;
+        }
+        let passage = counts::Passage {
+            by,
+            of: after.id,
+            generation: *generation,
+            at_ms: after.at_ms,
+            direction: after.back(),
+            unknown: false,
+        };
+        counts::add(tx, source, *zone, &passage, news).await?;
+        news.zones.insert(*zone);
+    }
+    if before.taken_by.is_some() {
+        return Ok(());
+    }
+    for (zone, _) in &after.zones {
+        counts::on_day(tx, source, (*zone, after.day), after.direction, -1).await?;
+    }
+    if after.reopens.is_none() {
+        apply::rate(tx, source, (after.gate, after.at_ms), after.direction, -1).await?;
+    }
+    conflict::withdraw(tx, source.venue, Kind::LateExit, &after.id.to_string()).await?;
+    uses::annul(tx, source, after.id, news).await?;
+    Ok(())
+}

@@ -1,0 +1,225 @@
+//! Two histories of one device: found at once, both kept, nothing more believed until somebody has looked.
+
+use super::*;
+
+fn head(event: &SealedEvent) -> Head {
+    Head { event: event.event.id, hash: event.hash }
+}
+
+async fn conflicts(lot: &Lot, query: &str) -> Value {
+    lot.world.get(&lot.world.at(&format!("conflicts{query}"))).await.ok().json()
+}
+
+async fn resolve(lot: &Lot, conflict: &Value, action: &str) -> crate::testing::Reply {
+    let path = lot.world.at(&format!("conflicts/{}/resolve", conflict["id"].as_str().unwrap()));
+    lot.world.post(&path, json!({"action": action, "note": "looked at the card"})).await
+}
+
+async fn figures(lot: &Lot) -> Value {
+    let figures = lot.world.get(&lot.world.at("figures")).await.ok().json();
+    assert_eq!(figures["balanced"], true, "{figures}");
+    figures
+}
+
+/// Everything by which a second history shows itself, and what never is one.
+#[tokio::test]
+async fn a_second_history_is_found_whatever_shows_it_and_a_repeat_or_a_crash_never_is_one() {
+    type Tell = fn(&Lot, &[SealedEvent]) -> Vec<Vec<u8>>;
+    let cases: [(&str, Option<&str>, Tell); 10] = [
+        ("sent again after a lost answer", None, |_, events| bytes(events)),
+        ("a part sent again", None, |_, events| bytes(&events[1..3])),
+        ("restarted at once, twice", None, |lot, events| {
+            let (first, opened) = lot.entrance.journal(12, Some(head(events.last().unwrap())));
+            let (_, again) = lot.entrance.journal(13, Some(first.head()));
+            vec![opened.bytes, again.bytes]
+        }),
+        ("restarted with events that were not sent yet", None, |lot, events| {
+            let (mut journal, _) = lot.entrance.journal(11, None);
+            for event in &events[1..] {
+                journal.append(event.event.lane, event.event.at, event.event.body.clone());
+            }
+            let more = journal.append(None, now(NOON + 70_000), noise());
+            let (_, opened) = lot.entrance.journal(12, Some(journal.head()));
+            vec![more.bytes, opened.bytes]
+        }),
+        ("the same number with other words", Some("fork"), |_, events| {
+            let mut rewritten = events[2].event.clone();
+            rewritten.at.wall_ms += 1;
+            vec![rewritten.encode()]
+        }),
+        ("a link that does not fit", Some("fork"), |_, events| {
+            let mut unlinked = events[3].event.clone();
+            unlinked.id.seq += 1;
+            unlinked.previous = Hash::ZERO;
+            vec![unlinked.encode()]
+        }),
+        ("two journals after one head", Some("fork"), |lot, events| {
+            let last = head(events.last().unwrap());
+            vec![lot.entrance.journal(12, Some(last)).1.bytes, lot.entrance.journal(13, Some(last)).1.bytes]
+        }),
+        ("a journal from nothing", Some("fork"), |lot, _| vec![lot.entrance.journal(12, None).1.bytes]),
+        ("an older state of the card", Some("journal_shorter"), |lot, events| {
+            vec![lot.entrance.journal(12, Some(head(&events[1]))).1.bytes]
+        }),
+        ("another history before the head", Some("fork"), |lot, events| {
+            let other = Head { hash: Hash([9; 32]), ..head(events.last().unwrap()) };
+            vec![lot.entrance.journal(12, Some(other)).1.bytes]
+        }),
+    ];
+    for (name, kind, tell) in cases {
+        let lot = Lot::new(1).await;
+        let events = lot.morning(vec![noise(), noise()]);
+        lot.entrance.push(&lot.world, &bytes(&events)).await;
+        let sent = tell(&lot, &events);
+        lot.entrance.push(&lot.world, &sent).await;
+        let found = conflicts(&lot, "").await;
+        let Some(kind) = kind else {
+            assert_eq!(found, json!([]), "{name}");
+            lot.entrance.push(&lot.world, &sent).await;
+            continue;
+        };
+        assert_eq!(found.as_array().unwrap().len(), 1, "{name}: {found}");
+        assert_eq!(found[0]["kind"], kind, "{name}");
+        let raised = found[0]["id"].clone();
+        // From now on nothing is believed, and everything kept.
+        let (mut journal, opened) = lot.entrance.journal(40, Some(head(events.last().unwrap())));
+        let later = [opened.bytes, journal.append(None, now(NOON + 90_000), noise()).bytes];
+        let before = figures(&lot).await["parked"].as_i64().unwrap();
+        for _ in 0..2 {
+            lot.entrance.try_push(&lot.world, &later).await.is_problem(403, "device_fenced");
+        }
+        assert_eq!(figures(&lot).await["parked"].as_i64().unwrap(), before + 2, "{name}: once");
+        // The same evidence once more is the same conflict.
+        lot.entrance.try_push(&lot.world, &sent).await.is_problem(403, "device_fenced");
+        let again = conflicts(&lot, "").await;
+        assert_eq!((again.as_array().unwrap().len(), &again[0]["id"]), (1, &raised), "{name}");
+        // It still hears of revocations, and gets no rights.
+        lot.entrance.pull(&lot.world, 0, Hash::ZERO).await.ok();
+        assert!(events.iter().all(|event| Event::decode(&event.bytes).is_ok()));
+    }
+}
+
+#[tokio::test]
+async fn a_card_that_was_put_back_goes_on_when_a_manager_says_so() {
+    let lot = Lot::and_one_more(2).await;
+    let events = lot.morning(vec![noise()]);
+    lot.entrance.push(&lot.world, &bytes(&events)).await;
+    // The card is set back to its state after the first admission, and works on.
+    let (mut restored, opened) = lot.entrance.journal(12, Some(head(&events[1])));
+    let admitted = restored.append(None, now(NOON + 80_000), lot.entrance.admit(&lot.spare, &lot.keys, NOON + 80_000));
+    let sent = [opened.bytes, admitted.bytes];
+    let reply = lot.entrance.push(&lot.world, &sent).await;
+    assert_eq!(reply.outcomes[0], ItemOutcome::Created, "that it began is a fact");
+    assert!(parked(&reply.outcomes[1]), "what follows is kept aside: {:?}", reply.outcomes);
+    assert_eq!(lot.occupancy().await, 2, "and counts nowhere");
+    let found = conflicts(&lot, "?kind=journal_shorter").await;
+    let shown =
+        lot.world.get(&lot.world.at(&format!("conflicts/{}", found[0]["id"].as_str().unwrap()))).await.ok().json();
+    assert_eq!(shown["events"][0]["kind"], "epoch_opened");
+    assert_eq!(shown["against"][0]["id"], events[2].event.id.to_string(), "{shown}");
+    let give = async || {
+        let path = lot.world.at(&format!("zones/{}", lot.entrance.zone));
+        let body = json!({"rights_holder": lot.entrance.enrolled.gate.to_string()});
+        lot.world.send(lot.world.request("PATCH", &path, Some(body))).await
+    };
+    give().await.is_problem(409, "rights_held");
+    resolve(&lot, &found[0], "close").await.is_problem(409, "fenced");
+    resolve(&lot, &found[0], "release").await.ok();
+    assert_eq!(lot.occupancy().await, 3, "what was kept aside is applied");
+    assert_eq!(figures(&lot).await["parked"], 0);
+    let reply = lot.entrance.push(&lot.world, &sent).await;
+    assert_eq!(reply.outcomes, [ItemOutcome::Exists, ItemOutcome::Exists]);
+    let more = restored.append(None, now(NOON + 81_000), noise());
+    let reply = lot.entrance.push(&lot.world, &[more.bytes]).await;
+    assert_eq!(reply.outcomes, [ItemOutcome::Created], "it is believed again");
+    assert_eq!(conflicts(&lot, "").await, json!([]));
+    assert_eq!(conflicts(&lot, "?state=resolved").await[0]["note"], "looked at the card");
+    resolve(&lot, &found[0], "release").await.is_problem(409, "resolved");
+    give().await.ok();
+}
+
+#[tokio::test]
+async fn a_copied_device_is_withdrawn_and_its_gate_begins_again_with_a_new_one() {
+    let lot = Lot::new(1).await;
+    let events = lot.morning(vec![noise()]);
+    lot.entrance.push(&lot.world, &bytes(&events)).await;
+    let last = head(events.last().unwrap());
+    for epoch in [12, 13] {
+        lot.entrance.push(&lot.world, &[lot.entrance.journal(epoch, Some(last)).1.bytes]).await;
+    }
+    let found = conflicts(&lot, "?kind=fork").await;
+    assert_eq!(found[0]["owner"]["name"], "Owner");
+    resolve(&lot, &found[0], "withdraw").await.ok();
+    lot.entrance.try_push(&lot.world, &bytes(&events)).await.is_problem(403, "device_revoked");
+    let new = lot.world.enrol(lot.entrance.enrolled.gate, lot.entrance.lane, lot.entrance.zone, Direction::In).await;
+    let (_, opened) = new.journal(1, None);
+    let reply = new.push(&lot.world, &[opened.bytes]).await;
+    assert_eq!(reply.outcomes, [ItemOutcome::Created]);
+}
+
+/// Both orders of a clone's events and the original's show the same fork.
+#[tokio::test]
+async fn the_original_that_goes_on_after_its_copy_was_heard_is_found_too() {
+    let lot = Lot::new(1).await;
+    let events = lot.morning(vec![noise(), noise()]);
+    lot.entrance.push(&lot.world, &bytes(&events[..3])).await;
+    let (_, copy) = lot.entrance.journal(12, Some(head(&events[2])));
+    lot.entrance.push(&lot.world, &[copy.bytes]).await;
+    assert_eq!(conflicts(&lot, "").await, json!([]), "so far one history");
+    let reply = lot.entrance.push(&lot.world, &bytes(&events[3..])).await;
+    assert_eq!(reply.outcomes[0], ItemOutcome::Created, "both histories are kept");
+    assert_eq!(conflicts(&lot, "").await[0]["kind"], "journal_shorter");
+    lot.entrance.try_push(&lot.world, &bytes(&events)).await.is_problem(403, "device_fenced");
+}
+
+/// A message that took long says less than is held; only one that was signed later says that something is gone.
+#[tokio::test]
+async fn a_late_message_is_no_loss_and_a_shorter_journal_is_one() {
+    let lot = Lot::new(1).await;
+    let events = lot.morning(vec![]);
+    lot.entrance.push(&lot.world, &bytes(&events)).await;
+    let short = lot.entrance.push_body(head(&events[0]), &[]);
+    lot.world.send(lot.entrance.request(&lot.world, EVENTS_PATH, short.clone())).await.ok();
+    assert_eq!(conflicts(&lot, "").await, json!([]));
+    lot.world.later(5000);
+    lot.world.send(lot.entrance.request(&lot.world, EVENTS_PATH, short)).await.ok();
+    assert_eq!(conflicts(&lot, "").await[0]["kind"], "journal_shorter");
+    let other = Head { hash: Hash([3; 32]), ..head(&events[1]) };
+    let body = lot.entrance.push_body(other, &[]);
+    lot.world.send(lot.entrance.request(&lot.world, EVENTS_PATH, body)).await.ok();
+    assert_eq!(conflicts(&lot, "?kind=fork").await.as_array().unwrap().len(), 1);
+    lot.entrance.try_push(&lot.world, &[]).await.is_problem(403, "device_fenced");
+}
+
+#[tokio::test]
+async fn numbers_that_no_journal_reaches_are_kept_aside() {
+    let lot = Lot::new(1).await;
+    let events = lot.morning(vec![noise()]);
+    lot.entrance.push(&lot.world, &bytes(&events)).await;
+    let changed = |change: fn(&mut Event)| {
+        let mut event = events[2].event.clone();
+        event.id.seq = 3;
+        change(&mut event);
+        event.encode()
+    };
+    let zone = lot.entrance.zone;
+    let leave = |event: &mut Event, zones: Vec<gate_core::ids::ZoneId>| {
+        event.body = EventBody::ExitButton { generations: vec![0; zones.len()], zones };
+    };
+    let many = {
+        let mut event = events[2].event.clone();
+        event.id.seq = 3;
+        event.previous = events[2].hash;
+        leave(&mut event, vec![zone; 100]);
+        event.encode()
+    };
+    for (name, item) in [
+        ("far ahead", changed(|event| event.id.seq = 1_000_000_000_000)),
+        ("no such number", changed(|event| event.id.seq = u64::MAX)),
+        ("a hundred zones", many),
+    ] {
+        let reply = lot.entrance.push(&lot.world, &[item]).await;
+        assert!(parked(&reply.outcomes[0]), "{name}: {:?}", reply.outcomes);
+    }
+    assert_eq!(figures(&lot).await["open"]["poison"], 3);
+}

@@ -1,0 +1,371 @@
+//! What must hold: while a run goes on, and when everything was mended and all had time to agree.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use anyhow::Context;
+use gate_agent::replica::{KEEP_MS, ReplicaReader};
+use gate_core::event::{self, Event, EventBody};
+use gate_core::history::{History, fold};
+use gate_core::ids::{Direction, EventId, ZoneId};
+use gate_core::time::Trust;
+use rusqlite::{Connection, OpenFlags};
+
+use super::world::World;
+
+/// What a run was worth.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Figures {
+    /// Events in all journals.
+    pub events: u64,
+    /// Relay pulses.
+    pub openings: u64,
+    /// Admissions that count.
+    pub admissions: u64,
+    /// Uses beyond what a pass allows, each at another gate.
+    pub extra_uses: u64,
+    /// Admissions of which nobody knows whether the gate opened.
+    pub unknown: u64,
+    /// Agents that were started.
+    pub lives: u64,
+}
+
+/// What was seen from outside while the run went on.
+#[derive(Default)]
+pub struct Watch {
+    /// What must not have happened.
+    pub violations: Vec<String>,
+    /// What the run was worth.
+    pub figures: Figures,
+    /// Until when something was wrong at each gate, microseconds.
+    pub troubled_us: Vec<u64>,
+    /// Passes that were shown somewhere.
+    pub shown: BTreeSet<usize>,
+    /// Who is really inside each zone, by the pass they came with.
+    pub inside: BTreeMap<ZoneId, Vec<usize>>,
+    /// Who really went through: gate, and the pulse that let them.
+    pub crossings: Vec<(usize, String)>,
+    /// From which change on a pass is revoked.
+    pub revoked: BTreeMap<String, u64>,
+    /// Moments from which on the next admission is cut off between record and pulse.
+    pub ambushes: Vec<u64>,
+    /// Extra uses, by product.
+    pub extra: [u64; 3],
+    /// Gates whose device was withdrawn.
+    pub withdrawn: BTreeSet<usize>,
+    durable: BTreeSet<(usize, String)>,
+    pulses: BTreeSet<(usize, String)>,
+    at_backup: BTreeMap<String, u64>,
+    /// Events that the cloud had when its backup was taken back.
+    pub restores: u64,
+}
+
+impl Watch {
+    /// Of so many gates.
+    pub fn new(gates: usize) -> Self {
+        Self { troubled_us: vec![0; gates], ..Self::default() }
+    }
+
+    /// An event is on the disk.
+    pub fn durable(&mut self, gate: usize, event: &str) {
+        self.durable.insert((gate, event.to_owned()));
+    }
+
+    /// Whether it is.
+    pub fn is_durable(&self, gate: usize, event: &str) -> bool {
+        self.durable.contains(&(gate, event.to_owned()))
+    }
+
+    /// The relay closed for this; false if it did before.
+    pub fn pulsed(&mut self, gate: usize, name: &str) -> bool {
+        name.starts_with("free/") || self.pulses.insert((gate, name.to_owned()))
+    }
+
+    /// The cloud was copied away.
+    pub fn backed_up(&mut self) {
+        self.at_backup.clone_from(&self.revoked);
+    }
+
+    /// The cloud was put back: what it said since then nobody has heard from it.
+    pub fn restored(&mut self) {
+        self.revoked.clone_from(&self.at_backup);
+        self.restores += 1;
+    }
+}
+
+/// Up to which change the cloud's chain goes.
+pub fn position(database: &Path) -> anyhow::Result<u64> {
+    let db = look_into(database)?;
+    let to: i64 = db.query_row("SELECT COALESCE(MAX(to_position), 0) FROM chunks", [], |row| row.get(0))?;
+    Ok(to.cast_unsigned())
+}
+
+fn look_into(database: &Path) -> anyhow::Result<Connection> {
+    Ok(Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_ONLY)?)
+}
+
+impl World<'_> {
+    /// Looks at everything once more.
+    pub fn check_end(&mut self) -> anyhow::Result<()> {
+        let mut journals = BTreeMap::new();
+        for gate in 0..self.gates.len() {
+            self.watch.figures.lives += self.gates[gate].life;
+            self.check_gate(gate, &mut journals)?;
+        }
+        let held = self.check_cloud(&journals)?;
+        let history = fold(&held);
+        self.check_numbers(&history)?;
+        self.check_passes(&history, &held);
+        self.check_reports()?;
+        self.watch.figures.events = journals.len() as u64;
+        Ok(())
+    }
+
+    /// The gate's own journal, and that nothing of it is still to be sent.
+    fn check_gate(&mut self, gate: usize, journals: &mut BTreeMap<EventId, Vec<u8>>) -> anyhow::Result<()> {
+        let reader = ReplicaReader::open(&self.gates[gate].database())?;
+        let report = gate_agent::journal_check::check(&reader)?;
+        if let Some(problem) = report.problem {
+            self.violated(Some(gate), &format!("I9: the journal does not hold: {problem}"));
+        }
+        let mut events = Vec::new();
+        let walked: Result<(), anyhow::Error> = reader.journal(|bytes| {
+            events.push((Event::decode(bytes)?, bytes.to_vec()));
+            Ok(())
+        })?;
+        walked?;
+        for pair in events.windows(2) {
+            let (before, after) = (&pair[0].0, &pair[1].0);
+            // Signed time alone may say that it is earlier than an unsigned clock made believe.
+            let corrected = after.at.trust == Trust::Signed && before.at.trust != Trust::Signed;
+            if before.at.boot == after.at.boot && after.at.wall_ms < before.at.wall_ms && !corrected {
+                self.violated(Some(gate), &format!("I8: {} is earlier than {}", after.id, before.id));
+            }
+        }
+        for (event, bytes) in events {
+            if journals.insert(event.id, bytes).is_some() {
+                self.violated(Some(gate), &format!("I2: {} was given twice", event.id));
+            }
+        }
+        let Some(agent) = &self.gates[gate].agent else {
+            self.violated(Some(gate), "I11: the agent does not run although everything was mended");
+            return Ok(());
+        };
+        let (pending, floor) = agent.with_writer(|replica| (replica.pending_count(), replica.floor_ms()));
+        let (pending, floor) = (pending?, floor?);
+        let withdrawn = self.watch.withdrawn.contains(&gate);
+        if withdrawn {
+            self.check_withdrawn(gate);
+        } else if pending != 0 {
+            self.violated(Some(gate), &format!("I3: {pending} events were never taken by the cloud"));
+        }
+        let true_ms = self.true_ms();
+        if floor > true_ms + 1_000 {
+            self.violated(Some(gate), &format!("I8: the time floor is {} ms ahead of the time", floor - true_ms));
+        }
+        let aside = reader.quarantined()?;
+        if let Some((event, why)) = aside.first()
+            && !withdrawn
+        {
+            self.violated(Some(gate), &format!("I3: {event} was put aside: {why}"));
+        }
+        Ok(())
+    }
+
+    /// A withdrawn device has heard of it, and lets nobody in.
+    fn check_withdrawn(&mut self, gate: usize) {
+        let decides = self.gates[gate].agent.as_ref().is_some_and(|agent| agent.facts.borrow().not_deciding.is_none());
+        let free = self.gates[gate].made.free_exit;
+        if decides && !free && self.watch.restores == 0 {
+            self.violated(Some(gate), "A-68: the device was withdrawn and still decides");
+        }
+    }
+
+    fn is_withdrawn(&self, event: EventId) -> bool {
+        self.watch.withdrawn.iter().any(|gate| self.gates[*gate].made.enrolled.device == event.device)
+    }
+
+    /// The cloud holds exactly what the gates wrote.
+    fn check_cloud(&mut self, journals: &BTreeMap<EventId, Vec<u8>>) -> anyhow::Result<Vec<Event>> {
+        let database = self.cloud.as_ref().context("the cloud runs at the end")?.database();
+        let db = look_into(&database)?;
+        let held: Vec<Vec<u8>> = db
+            .prepare("SELECT bytes FROM events ORDER BY device_id, epoch, seq")?
+            .query_map([], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        let parked: i64 = db.query_row("SELECT COUNT(*) FROM parked", [], |row| row.get(0))?;
+        if parked != 0 && self.watch.withdrawn.is_empty() {
+            self.violated(None, &format!("I3: the cloud parked {parked} events of honest gates"));
+        }
+        let mut events = Vec::new();
+        let mut missing: BTreeSet<EventId> = journals.keys().copied().collect();
+        for bytes in held {
+            let event = Event::decode(&bytes)?;
+            match journals.get(&event.id) {
+                Some(written) if *written == bytes => {}
+                Some(_) => self.violated(None, &format!("I3: the cloud has another {} than the gate", event.id)),
+                // The office writes a journal of its own.
+                None if self.gates.iter().all(|gate| gate.made.enrolled.device != event.id.device) => {}
+                // A gate lets go of what was acknowledged a season ago.
+                None if event.at.wall_ms < self.true_ms() - KEEP_MS => {}
+                None => self.violated(None, &format!("I3: the cloud has {}, which no gate has", event.id)),
+            }
+            missing.remove(&event.id);
+            events.push(event);
+        }
+        missing.retain(|event| !self.is_withdrawn(*event));
+        if let Some(first) = missing.first() {
+            let count = missing.len();
+            self.violated(None, &format!("I3: the cloud misses {count} events, the first is {first}"));
+        }
+        Ok(events)
+    }
+
+    /// All say the same number for every zone, and it is the one that follows from the events.
+    fn check_numbers(&mut self, history: &History) -> anyhow::Result<()> {
+        let path = format!("/v1/venues/{}/overview", self.template.venue);
+        let true_ms = self.true_ms();
+        let cloud = self.cloud.as_mut().context("the cloud runs at the end")?;
+        cloud.set_clock(true_ms);
+        let overview = cloud.send_json("GET", &path, None)?.body;
+        for (name, zone) in [("Lot", self.template.lot), ("Pool", self.template.pool), ("Site", self.template.site)] {
+            let follows = history.zones.get(&zone).map_or(0, |zone| zone.count.occupancy());
+            let id = zone.to_string();
+            let shown =
+                overview["zones"].as_array().and_then(|zones| zones.iter().find(|one| one["id"] == id.as_str()));
+            let shown = shown.and_then(|one| one["occupancy"].as_u64());
+            if shown != Some(u64::from(follows)) {
+                self.violated(
+                    None,
+                    &format!("I4: the cloud shows {shown:?} in {name}, {follows} follow from the events"),
+                );
+            }
+            for gate in 0..self.gates.len() {
+                let known = self.gate_counts(gate, zone);
+                if known.is_some_and(|known| known != follows) && !self.watch.withdrawn.contains(&gate) {
+                    self.violated(
+                        Some(gate),
+                        &format!("I4: this gate says {known:?} in {name}, {follows} follow from the events"),
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Nothing came in that is neither applied nor parked, and every extra use was found by the cloud too.
+    fn check_reports(&mut self) -> anyhow::Result<()> {
+        let path = format!("/v1/venues/{}/figures", self.template.venue);
+        let cloud = self.cloud.as_mut().context("the cloud runs at the end")?;
+        let said = cloud.send_json("GET", &path, None)?.body;
+        if said["balanced"] != true {
+            self.violated(None, &format!("E11: events in are not applied plus parked: {said}"));
+        }
+        let sum = |product: u16| {
+            let found = said["double_uses"].as_array().into_iter().flatten();
+            let of = found.filter(|one| one["product_id"].as_u64() == Some(product.into()));
+            of.filter_map(|one| one["extra_uses"].as_u64()).sum::<u64>()
+        };
+        let reported = [sum(1), sum(2), sum(3)];
+        if reported != self.watch.extra {
+            let counted = self.watch.extra;
+            self.violated(None, &format!("I5: {counted:?} extra uses of the products, the cloud reports {reported:?}"));
+        }
+        Ok(())
+    }
+
+    fn gate_counts(&self, gate: usize, zone: ZoneId) -> Option<u32> {
+        let facts = self.gates[gate].agent.as_ref()?.facts.borrow();
+        let status = facts.replica.as_ref()?;
+        status.zones.iter().find(|one| one.row.id == zone).map(|one| one.occupancy)
+    }
+
+    /// What became of each pass and of everybody who went through.
+    fn check_passes(&mut self, history: &History, events: &[Event]) {
+        let by_id: BTreeMap<String, &Event> = events.iter().map(|event| (event.id.to_string(), event)).collect();
+        let back: BTreeSet<EventId> = events.iter().filter_map(|event| event::taken_back(&event.body)).collect();
+        for (gate, name) in std::mem::take(&mut self.watch.crossings) {
+            if name.starts_with("free/") || self.watch.withdrawn.contains(&gate) {
+                continue;
+            }
+            match by_id.get(&name) {
+                None => {
+                    self.violated(Some(gate), &format!("somebody went through by {name}, which nobody has recorded"))
+                }
+                Some(event) if back.contains(&event.id) => {
+                    self.violated(Some(gate), &format!("somebody went through by {name}, and it was taken back"));
+                }
+                Some(_) => {}
+            }
+        }
+        let told: BTreeSet<EventId> = events.iter().filter_map(about).collect();
+        for event in events {
+            let EventBody::Authorised { input, admission, .. } = &event.body else { continue };
+            let gate = self.gates.iter().position(|gate| gate.made.gate == event.gate).unwrap_or(0);
+            let pulsed = !self.watch.pulsed(gate, &event.id.to_string());
+            if !pulsed && !told.contains(&event.id) && !self.watch.withdrawn.contains(&gate) {
+                self.violated(Some(gate), &format!("{} took a use, did not open, and nobody was told", event.id));
+            }
+            let Some(pass) = &admission.pass else { continue };
+            let revoked = self.watch.revoked.get(&pass.cti.to_string());
+            if admission.direction == Direction::In && revoked.is_some_and(|from| input.view.position >= *from) {
+                let (id, at) = (event.id, input.view.position);
+                self.violated(
+                    Some(gate),
+                    &format!("I6: {id} let a revoked pass in at change {at}, revoked at {revoked:?}"),
+                );
+            }
+        }
+        for (pass, history) in &history.passes {
+            let cti = pass.cti.to_string();
+            let Some(made) = self.template.passes.iter().find(|one| one.cti == cti) else { continue };
+            // What is allowed is allowed in all, or on each day.
+            let (allowed, per_day) = match made.product {
+                1 => (1, false),
+                2 => (3, false),
+                _ => (2, true),
+            };
+            let mut on_days: BTreeMap<i32, BTreeMap<_, u64>> = BTreeMap::new();
+            for used in history.admissions.values().filter(|used| used.charged && !used.taken_back) {
+                let day = if per_day { used.service_day.0 } else { 0 };
+                *on_days.entry(day).or_default().entry(used.gate).or_default() += 1;
+            }
+            for by_gate in on_days.values() {
+                let total: u64 = by_gate.values().sum();
+                let extra = total.saturating_sub(allowed);
+                self.watch.figures.admissions += total;
+                self.watch.figures.extra_uses += extra;
+                self.watch.extra[usize::from(made.product - 1).min(2)] += extra;
+                let most = by_gate.values().copied().max().unwrap_or(0);
+                if most > allowed {
+                    self.violated(
+                        None,
+                        &format!("I5: pass {cti} was used {most} times at one gate, {allowed} are allowed"),
+                    );
+                }
+            }
+        }
+        self.watch.figures.unknown =
+            events.iter().filter(|e| matches!(e.body, EventBody::NotOpened { unknown: true, .. })).count() as u64;
+    }
+}
+
+/// Which admission an event tells the outcome of.
+fn about(event: &Event) -> Option<EventId> {
+    match &event.body {
+        EventBody::Opened { of } | EventBody::NotOpened { of, .. } | EventBody::Annulled { of } => Some(*of),
+        EventBody::EpochOpened { .. }
+        | EventBody::Authorised { .. }
+        | EventBody::Passed { .. }
+        | EventBody::Refused { .. }
+        | EventBody::Noise { .. }
+        | EventBody::Repeated { .. }
+        | EventBody::Overridden { .. }
+        | EventBody::ExitButton { .. }
+        | EventBody::Fire { .. }
+        | EventBody::Recounted(_)
+        | EventBody::Health { .. }
+        | EventBody::ClockStepped(_)
+        | EventBody::LaneClosed { .. } => None,
+    }
+}

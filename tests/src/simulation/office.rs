@@ -1,0 +1,78 @@
+//! What managers do meanwhile, through the cloud's own API.
+
+use serde_json::json;
+
+use super::world::{What, World};
+
+/// An act of the office.
+#[derive(Clone, Copy, Debug)]
+pub enum Office {
+    /// Revokes a pass, by its place in the template's list.
+    Revoke(usize),
+    /// Changes the lot's name: a change that concerns every gate.
+    Rename(u64),
+    /// People count who is really in the pool.
+    Recount,
+    /// Withdraws the device of a gate.
+    Withdraw(usize),
+}
+
+impl World<'_> {
+    /// Draws what the office does.
+    pub fn plan_office(&mut self) {
+        for number in 0..self.plan.office {
+            let at = 2_000_000 + self.below(self.plan.chaos_us);
+            let act = match self.below(12) {
+                0..=6 => Office::Revoke(usize::try_from(self.below(self.template.passes.len() as u64)).unwrap_or(0)),
+                7 | 8 => Office::Rename(number),
+                9 | 10 => Office::Recount,
+                _ => Office::Withdraw(usize::try_from(self.below(self.gates.len() as u64)).unwrap_or(0)),
+            };
+            self.at(at, What::Office(act));
+        }
+    }
+
+    /// The office acts; while the cloud is away it can't.
+    pub fn office(&mut self, act: Office) -> anyhow::Result<()> {
+        let (venue, true_ms) = (&self.template.venue, self.true_ms());
+        let Some(cloud) = &mut self.cloud else { return Ok(()) };
+        cloud.set_clock(true_ms);
+        match act {
+            Office::Revoke(pass) => {
+                let cti = &self.template.passes[pass].cti;
+                cloud.send_json("POST", &format!("/v1/venues/{venue}/passes/{cti}/revoke"), Some(&json!({})))?;
+                let position = super::checks::position(&cloud.database())?;
+                self.watch.revoked.entry(cti.clone()).or_insert(position);
+                self.tell(None, &format!("the office revokes pass {pass}: change {position}"));
+            }
+            Office::Rename(number) => {
+                let lot = self.template.lot;
+                let name = json!({"name": format!("Lot {number}")});
+                cloud.send_json("PATCH", &format!("/v1/venues/{venue}/zones/{lot}"), Some(&name))?;
+                self.tell(None, "the office renames the lot");
+            }
+            Office::Recount => {
+                let pool = self.template.pool;
+                let observed = self.watch.inside.get(&pool).map_or(0, Vec::len);
+                let said = json!({"observed": observed, "reason": "counted by hand"});
+                cloud.send_json("POST", &format!("/v1/venues/{venue}/zones/{pool}/recount"), Some(&said))?;
+                self.tell(None, &format!("the office counts {observed} in the pool"));
+            }
+            Office::Withdraw(gate) => {
+                let device = self.gates[gate].made.enrolled.device;
+                cloud.send_json("POST", &format!("/v1/venues/{venue}/devices/{device}/revoke"), Some(&json!({})))?;
+                self.watch.withdrawn.insert(gate);
+                self.tell(Some(gate), "the office withdraws the device");
+            }
+        }
+        let news: Vec<usize> = (0..self.gates.len()).collect();
+        for gate in news {
+            let way = self.gates[gate].way;
+            if !way.up_cut && !way.down_cut {
+                let takes = 5_000 + self.below(40_000);
+                self.later(takes, What::Hint(gate));
+            }
+        }
+        Ok(())
+    }
+}

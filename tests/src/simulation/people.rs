@@ -1,0 +1,300 @@
+//! Drivers and members: they come, show a pass, and go through if it opens; some turn back.
+
+use gate_core::ids::Direction;
+use gate_core::signals::ScreenKind;
+use hardware::lines::Input;
+use hardware::reader::ReaderEvent;
+
+use super::gate::Visit;
+use super::hand::Edge;
+use super::world::{What, World};
+
+/// What a visitor does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// Holds up the pass.
+    Show,
+    /// Takes it away.
+    Hide,
+    /// Presses the exit button.
+    Press,
+    /// Must have been answered by now, if nothing was wrong meanwhile.
+    MustBeAnswered,
+    /// Has waited long enough.
+    GiveUp,
+    /// Is through.
+    Through,
+    /// Turns back under the open barrier.
+    TurnBack,
+}
+
+/// Frames are looked at this often while something is in view, microseconds.
+const FRAME_US: u64 = 120_000;
+/// A verdict must be seen this soon after the pass was held up, microseconds: a second, and the slowest commit.
+const ANSWER_US: u64 = 1_500_000;
+
+impl World<'_> {
+    /// Somebody comes to a gate.
+    pub fn visit(&mut self, gate: usize) {
+        let over_us = self.plan.chaos_us + 40_000_000;
+        if self.now_us > over_us {
+            return;
+        }
+        if self.gates[gate].place.visit.is_some() {
+            let after = 1_000_000 + self.below(2_000_000);
+            self.later(after, What::Visit(gate));
+            return;
+        }
+        let Some(pass) = self.choose(gate) else {
+            let after = 2_000_000 + self.below(6_000_000);
+            self.later(after, What::Visit(gate));
+            return;
+        };
+        self.visits += 1;
+        let id = self.visits;
+        let goes = !self.gates[gate].inputs.barrier || self.percent(75);
+        let visit = Visit { id, pass, shown_us: 0, opened_by: None, goes, left: false, answered: false };
+        self.gates[gate].place.visit = Some(visit);
+        self.tell(Some(gate), &format!("visitor {id} comes with pass {pass:?}"));
+        if self.gates[gate].inputs.presence {
+            self.later(0, What::Line(gate, Input::Presence, true));
+        }
+        let step = if pass.is_some() { Step::Show } else { Step::Press };
+        let after = 400_000 + self.below(400_000);
+        self.later(after, What::Visitor(gate, id, step));
+        self.later(after + 20_000_000, What::Visitor(gate, id, Step::GiveUp));
+    }
+
+    /// What they bring: `Some(None)` is the exit button, `None` nobody.
+    fn choose(&mut self, gate: usize) -> Option<Option<usize>> {
+        let made = &self.gates[gate].made;
+        let (zone, free) = (made.zone, made.free_exit);
+        if made.direction == Direction::Out {
+            let inside = self.watch.inside.get(&zone).cloned().unwrap_or_default();
+            let one = *inside.get(usize::try_from(self.below(inside.len() as u64)).unwrap_or(0))?;
+            return Some(if free && self.percent(50) { None } else { Some(one) });
+        }
+        let count = self.template.passes.len() as u64;
+        let any = usize::try_from(self.below(count)).unwrap_or(0);
+        if self.percent(55) {
+            // A pass nobody has shown yet, as long as there are any.
+            let fresh = (0..self.template.passes.len()).find(|one| !self.watch.shown.contains(one));
+            return Some(Some(fresh.unwrap_or(any)));
+        }
+        if self.percent(60) {
+            let shown: Vec<usize> = self.watch.shown.iter().copied().collect();
+            let at = usize::try_from(self.below(shown.len() as u64)).unwrap_or(0);
+            return Some(Some(shown.get(at).copied().unwrap_or(any)));
+        }
+        Some(Some(any))
+    }
+
+    /// A visitor does something.
+    pub fn visitor(&mut self, gate: usize, id: u64, step: Step) {
+        let Some(visit) = self.gates[gate].place.visit.clone().filter(|visit| visit.id == id) else { return };
+        match step {
+            Step::Show => {
+                let Some(pass) = visit.pass else { return };
+                self.watch.shown.insert(pass);
+                self.gates[gate].place.texts = vec![self.template.passes[pass].text.clone()];
+                self.with_visit(gate, |visit, now_us| visit.shown_us = now_us);
+                self.look(gate, 6_000_000);
+                let hold = 1_800_000 + self.below(2_500_000);
+                self.later(hold, What::Visitor(gate, id, Step::Hide));
+                if self.is_fit(gate) {
+                    self.later(ANSWER_US, What::Visitor(gate, id, Step::MustBeAnswered));
+                }
+            }
+            Step::Hide => {
+                self.gates[gate].place.texts.clear();
+                self.look(gate, 2_500_000);
+            }
+            Step::Press => {
+                self.later(0, What::Line(gate, Input::ExitButton, true));
+                self.later(300_000, What::Line(gate, Input::ExitButton, false));
+            }
+            Step::MustBeAnswered => {
+                let quiet = self.watch.troubled_us[gate] < visit.shown_us.saturating_sub(2_000_000) || visit.answered;
+                if !visit.answered && quiet && self.is_fit(gate) {
+                    let shows = self.gates[gate]
+                        .agent
+                        .as_ref()
+                        .map(|agent| format!("{:?}", agent.facts.borrow().lane.as_ref().map(|lane| lane.kind)));
+                    self.violated(
+                        Some(gate),
+                        &format!("I11: a pass was held up for {ANSWER_US} us and nobody answered: {shows:?}"),
+                    );
+                }
+            }
+            Step::GiveUp => {
+                if visit.opened_by.is_none() {
+                    self.tell(Some(gate), &format!("visitor {id} gives up"));
+                    self.leave(gate, 0);
+                }
+            }
+            Step::Through => {
+                self.crossed(gate, &visit);
+                if self.gates[gate].inputs.presence {
+                    self.later(0, What::Line(gate, Input::Presence, false));
+                    self.later(1_500_000, What::Line(gate, Input::BarrierOpen, false));
+                }
+                self.leave(gate, 1_800_000);
+            }
+            Step::TurnBack => {
+                self.tell(Some(gate), &format!("visitor {id} turns back"));
+                self.later(0, What::Line(gate, Input::BarrierOpen, false));
+                self.later(1_000_000, What::Line(gate, Input::Presence, false));
+                self.leave(gate, 1_500_000);
+            }
+        }
+    }
+
+    fn with_visit(&mut self, gate: usize, change: impl FnOnce(&mut Visit, u64)) {
+        let now_us = self.now_us;
+        if let Some(visit) = &mut self.gates[gate].place.visit {
+            change(visit, now_us);
+        }
+    }
+
+    /// The place is free for the next one after a while.
+    fn leave(&mut self, gate: usize, after_us: u64) {
+        self.gates[gate].place.texts.clear();
+        self.gates[gate].place.visit = None;
+        self.look(gate, 2_500_000);
+        if after_us == 0 && self.gates[gate].inputs.presence {
+            self.later(0, What::Line(gate, Input::Presence, false));
+        }
+        let next = after_us + 2_700_000 + self.below(6_000_000);
+        self.later(next, What::Visit(gate));
+    }
+
+    /// Somebody is really through.
+    fn crossed(&mut self, gate: usize, visit: &Visit) {
+        let made = &self.gates[gate].made;
+        let (zone, direction) = (made.zone, made.direction);
+        let by = visit.opened_by.clone().unwrap_or_default();
+        self.watch.crossings.push((gate, by.clone()));
+        let inside = self.watch.inside.entry(zone).or_default();
+        match direction {
+            // Whoever came by the button has no pass: any number stands for them.
+            Direction::In => inside.push(visit.pass.unwrap_or(0)),
+            Direction::Out => {
+                let at = inside.iter().position(|one| Some(*one) == visit.pass).unwrap_or(0);
+                if !inside.is_empty() {
+                    inside.remove(at);
+                }
+            }
+        }
+        let there = inside.len();
+        self.tell(Some(gate), &format!("visitor {} is through by {by}; {there} are inside", visit.id));
+        if zone == self.template.lot && there > super::template::LOT_PLACES as usize {
+            self.violated(
+                Some(gate),
+                &format!("capacity: {there} vehicles are in {} places", super::template::LOT_PLACES),
+            );
+        }
+    }
+
+    /// The relay moved.
+    pub fn edge(&mut self, gate: usize, edge: &Edge) {
+        self.tell(Some(gate), &format!("relay {edge:?}"));
+        let name = match edge {
+            Edge::Off(on_us, asked_ms) => {
+                if asked_ms.is_some_and(|ms| *on_us > u64::from(ms) * 1000 + 50_000) {
+                    self.violated(
+                        Some(gate),
+                        &format!("I7: the relay was on for {on_us} us, asked for {asked_ms:?} ms"),
+                    );
+                }
+                return;
+            }
+            Edge::On(None) => {
+                self.violated(Some(gate), "I7: the relay closed for no pulse");
+                return;
+            }
+            Edge::On(Some(name)) => name.clone(),
+        };
+        self.watch.figures.openings += 1;
+        let free = name.starts_with("free/") && self.gates[gate].made.free_exit;
+        if !free && !self.watch.is_durable(gate, &name) {
+            self.violated(Some(gate), &format!("I1: the relay closed for {name}, which is not stored"));
+        }
+        if !self.watch.pulsed(gate, &name) {
+            self.violated(Some(gate), &format!("I7: the relay closed twice for {name}"));
+        }
+        let barrier = self.gates[gate].inputs.barrier;
+        if barrier {
+            self.later(400_000, What::Line(gate, Input::BarrierOpen, true));
+        }
+        let waiting = self.gates[gate].place.visit.clone().filter(|visit| visit.opened_by.is_none());
+        match waiting {
+            Some(visit) => {
+                self.with_visit(gate, |visit, _| {
+                    visit.opened_by = Some(name);
+                    visit.answered = true;
+                });
+                self.later(700_000, What::Visitor(gate, visit.id, Step::Hide));
+                let (step, after) = match (barrier, visit.goes) {
+                    (true, true) => (Step::Through, 2_500_000 + self.below(2_000_000)),
+                    (true, false) => (Step::TurnBack, 6_000_000),
+                    (false, _) => (Step::Through, 1_200_000),
+                };
+                self.later(after, What::Visitor(gate, visit.id, step));
+            }
+            None if barrier => self.later(6_000_000, What::Line(gate, Input::BarrierOpen, false)),
+            None => {}
+        }
+    }
+
+    /// Frames are looked at for a while.
+    fn look(&mut self, gate: usize, for_us: u64) {
+        let until = self.now_us + for_us;
+        let life = self.gates[gate].life;
+        let place = &mut self.gates[gate].place;
+        place.frames_until = place.frames_until.max(until);
+        if !place.running {
+            place.running = true;
+            self.later(1_000, What::Frame(gate, life));
+        }
+    }
+
+    /// A new agent's eye looks at what is there.
+    pub fn look_again(&mut self, gate: usize) {
+        self.gates[gate].place.running = false;
+        self.look(gate, 3_000_000);
+    }
+
+    /// The camera looks.
+    pub fn frame(&mut self, gate: usize, life: u64) {
+        let now_us = self.now_us;
+        let one = &mut self.gates[gate];
+        if now_us > one.place.frames_until {
+            one.place.running = false;
+            return;
+        }
+        if one.camera {
+            let texts = one.place.texts.clone();
+            let captured_mono_us = one.machine.mono_us(now_us).saturating_sub(2_000);
+            let event = ReaderEvent::Seen { frame: 1, captured_mono_us, decode_us: 1_400, texts, luma_mean: 90 };
+            self.lane(gate, |runner| runner.eye(event));
+        }
+        self.later(FRAME_US, What::Frame(gate, life));
+    }
+
+    /// Notes what the screen says to whoever stands there.
+    pub fn look_at_screen(&mut self, gate: usize) {
+        let Some(agent) = &self.gates[gate].agent else { return };
+        let Some(kind) = agent.facts.borrow().lane.as_ref().map(|lane| lane.kind) else { return };
+        if kind != ScreenKind::Idle && kind != ScreenKind::Wait {
+            self.with_visit(gate, |visit, _| visit.answered |= visit.shown_us > 0);
+        }
+    }
+
+    /// Whether nothing is wrong at this gate.
+    fn is_fit(&self, gate: usize) -> bool {
+        let one = &self.gates[gate];
+        let calm = self.now_us.saturating_sub(self.watch.troubled_us[gate]) > 4_000_000;
+        let brain = one.agent.as_ref().is_some_and(|agent| agent.hung_until <= self.now_us);
+        one.powered && one.camera && !one.disk_fails && brain && one.hand.is_some() && calm
+    }
+}
