@@ -59,7 +59,7 @@ mutants! {
     TimeGoesBack = "time-goes-back" by Simulate,
     /// An event that the cloud could not take is deleted.
     DeleteOnRefusal = "delete-on-4xx" by Simulate,
-    /// Everything that was sent leaves the outbox, receipt or not.
+    /// Everything that was sent leaves the outbox, answered or not.
     BelieveOwnPush = "believe-own-push" by Simulate,
     /// A cloud that lost events is not given them again.
     NeverRefill = "never-refill" by Simulate,

@@ -8,6 +8,7 @@ use crdts::{CmRDT, CvRDT, PNCounter};
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{DeviceId, EventId, ZoneId};
+use crate::mutant::{self, Mutant};
 
 /// Who counts: one opening of one device's journal.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -75,7 +76,7 @@ impl Basis {
             return true;
         }
         let heard = self.frontier.iter().any(|seen| Actor::from(*seen) == Actor::from(event) && event.seq <= seen.seq);
-        !heard && at_ms > self.at_ms
+        !heard && at_ms > self.at_ms && !mutant::active(Mutant::RecountAsAbsolute)
     }
 }
 

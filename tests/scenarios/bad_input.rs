@@ -66,7 +66,11 @@ async fn a_damaged_database_heals_at_the_next_start_and_the_damaged_file_is_kept
     let (exit, said) = agent(&alone.gate.config(), &["doctor"])?;
     assert_eq!(exit, Some(1), "{said}");
     assert_eq!(std::fs::read(&path)?, bytes, "looking changes nothing");
-    alone.gate.start().await?;
+    alone.gate.start_gate_io()?;
+    alone.gate.start_agent()?;
+    // Nothing tells it what is valid here, so it must not guess.
+    let status = alone.gate.wait("it has healed", |s| s["status"]["not_deciding"] == "not_set_up").await?;
+    assert_eq!(status["screen"]["kind"], "fault");
     assert_eq!(std::fs::read(path.with_file_name("replica.db.damaged-1"))?, bytes, "it is kept as it was");
     Ok(())
 }

@@ -39,6 +39,8 @@ pub fn test(workspace: &Workspace, fast: bool) -> ExitCode {
     if extent == Extent::Full {
         npm(&mut steps, workspace, "browser", &["run", "browser"]);
         steps.command("demo", programs::dev_program(workspace, "demo").arg("--once"));
+        // Fresh seeds each time: a failure names its own.
+        steps.command("simulation, 200 seeds", programs::dev_program(workspace, "simulate").args(["--seeds", "200"]));
         faults(&mut steps, workspace);
     }
     steps.finish()

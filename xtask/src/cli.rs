@@ -230,11 +230,11 @@ mod tests {
     fn numbers_and_the_unknown_are_handed_on() {
         let words = |line: &[&str]| {
             let cli = Cli::try_parse_from(["cargo xtask"].iter().chain(line)).unwrap();
-            match cli.verb {
-                Verb::Powercut(powercut) => powercut.arguments(),
-                Verb::Simulate(simulate) => simulate.arguments(),
-                other => panic!("{other:?}"),
+            if let Verb::Powercut(powercut) = &cli.verb {
+                return powercut.arguments();
             }
+            let Verb::Simulate(simulate) = &cli.verb else { panic!("{cli:?}") };
+            simulate.arguments()
         };
         for (typed, handed_on) in [
             (&["powercut"][..], &[][..]),

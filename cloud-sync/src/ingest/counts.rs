@@ -3,7 +3,6 @@
 use gate_core::canonical;
 use gate_core::event::{self, Event};
 use gate_core::ids::{Direction, EventId, GateId, VenueId, ZoneId};
-use gate_core::mutant::{self, Mutant};
 use gate_core::occupancy::{Actor, ActorCount, Basis, Estimate, Fullness, Recount, ZoneCount};
 use gate_core::sync::v1::ZoneTally;
 use gate_core::time::ServiceDay;
@@ -208,9 +207,6 @@ pub(super) async fn rest_on(
     news.bases.insert(zone, new.clone());
     tx.execute("DELETE FROM tallies WHERE venue_id = $1 AND zone_id = $2", params![venue, zone]).await?;
     tx.execute("DELETE FROM doubts WHERE venue_id = $1 AND zone_id = $2", params![venue, zone]).await?;
-    if mutant::active(Mutant::RecountAsAbsolute) {
-        return Ok(());
-    }
     // Only what can count over it is looked at: made on it or on a later one, or made after it.
     const COLUMNS: &str = "device_id, epoch, of_epoch, of_seq, generation, at_ms, entries, exits, unknown";
     let on_it = format!("SELECT {COLUMNS} FROM passages WHERE venue_id = $1 AND zone_id = $2 AND generation >= $3");

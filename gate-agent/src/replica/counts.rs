@@ -5,7 +5,6 @@
 
 use gate_core::event::Counted;
 use gate_core::ids::{DeviceId, Direction, EventId, ZoneId};
-use gate_core::mutant::{self, Mutant};
 use gate_core::occupancy::{Actor, ActorCount, Basis, ZoneCount};
 use rusqlite::OptionalExtension;
 use rusqlite::types::Value;
@@ -87,8 +86,7 @@ pub(crate) fn rest_on(
         for count in counts(checked, zone)? {
             keys::remove_state(checked, keys::ACTOR_COUNT, &count_key(zone, count.actor))?;
         }
-        let beside = if mutant::active(Mutant::RecountAsAbsolute) { vec![] } else { own_counts(checked, zone, basis)? };
-        for count in beside {
+        for count in own_counts(checked, zone, basis)? {
             put_count(checked, zone, count.actor, count.entries.cast_signed(), count.exits.cast_signed())?;
         }
     }

@@ -170,7 +170,7 @@ impl Replica {
         let position = keys::position_of(&self.epochs, id).ok_or(ReplicaError::UnknownEvent(id))?;
         let epochs = self.epochs.clone();
         self.write(|checked| {
-            if !mutant::active(Mutant::DeleteOnRefusal) {
+            if !mutant::active(Mutant::DeleteOnRefusal) && !mutant::active(Mutant::BelieveOwnPush) {
                 set_aside(checked, position, reason, false, now)?;
             }
             deliver(checked, &epochs, BTreeSet::from([position]))
@@ -258,7 +258,7 @@ fn hear_denial(
     told: &mut BTreeSet<i64>,
 ) -> Result<u64, Fault> {
     let (next, end) = (upto + 1, epoch_end(epochs, upto));
-    if next >= end || mutant::active(Mutant::BelieveOwnPush) {
+    if next >= end {
         return Ok(0);
     }
     let db = checked.db();
@@ -310,9 +310,6 @@ fn drop_unvouched(
     vouched: &[i64],
     told: &mut BTreeSet<i64>,
 ) -> Result<u64, Fault> {
-    if mutant::active(Mutant::BelieveOwnPush) {
-        return Ok(0);
-    }
     let (mut bare, mut voids) = (Vec::new(), BTreeSet::new());
     for position in told.iter() {
         let Some(epoch) = epochs.iter().rev().find(|epoch| epoch.first <= *position) else { continue };

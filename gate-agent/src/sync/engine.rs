@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
 use gate_core::ids::EventId;
+use gate_core::mutant::{self, Mutant};
 use gate_core::statement::Duty;
 use gate_core::sync::session::{Action, Link, Outcome, Session};
 use gate_core::sync::v1::{
@@ -476,7 +477,14 @@ impl<T: Transport, S: Store> Engine<T, S> {
         if events.is_empty() {
             return self.show_head().await;
         }
-        match self.ask(&events).await {
+        let asked = self.ask(&events).await;
+        if asked.is_err() && mutant::active(Mutant::BelieveOwnPush) {
+            for event in &events {
+                let (id, now) = (event.id, self.surroundings.now());
+                self.store.with(move |replica| replica.quarantine(id, "sent", now)).await?;
+            }
+        }
+        match asked {
             Ok(reply) => {
                 self.note(&events, reply).await?;
                 self.window = (self.window * 2).min(PUSH_LIMIT);

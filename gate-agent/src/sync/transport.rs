@@ -138,7 +138,7 @@ pub struct RoadAnswer {
     pub status: StatusCode,
     /// The headers.
     pub headers: HeaderMap,
-    /// The body; empty where [`wanted`] says that nobody will look at it.
+    /// The body; empty where it is a stranger's and nobody will look at it.
     pub body: Vec<u8>,
 }
 

@@ -72,7 +72,7 @@ impl Tally {
                 });
             }
             Found::State(state) => self.early += u64::from(*state > promised),
-            wrong => {
+            wrong @ (Found::NeverWas | Found::Damaged(_) | Found::Refused(_) | Found::Panicked(_)) => {
                 self.corrupt += 1;
                 self.note(|| format!("{at}: {wrong:?}"));
             }

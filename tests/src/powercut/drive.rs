@@ -185,7 +185,7 @@ impl Life {
         let (now, at) = (self.now(), self.chance.below(TOLD));
         let standing = if self.chance.happens(0.5) { PassStanding::Revoked } else { PassStanding::Live };
         let rows = (at..at + CHUNK)
-            .map(|number| Ok(self.stock.told(u32::try_from(number % TOLD)?, standing.clone())))
+            .map(|number| Ok(self.stock.told(u32::try_from(number % TOLD)?, standing)))
             .collect::<anyhow::Result<Vec<_>>>()?;
         let reply = self.road.reply(rows, Some(now.wall_ms));
         self.replica()?.apply(&reply, now)?;

@@ -83,9 +83,10 @@ impl Examiner<'_> {
     fn look(&self, epoch: u64, chance: &mut Chance, deep: bool) -> Examined {
         let mut examined = Examined { found: Found::NeverWas, contradictions: vec![], opening: None };
         if let Err(error) = self.open(epoch, chance, deep, &mut examined) {
-            examined.found = match error {
-                ReplicaError::Damaged { why, .. } => Found::Damaged(why),
-                other => Found::Refused(other.to_string()),
+            examined.found = if let ReplicaError::Damaged { why, .. } = error {
+                Found::Damaged(why)
+            } else {
+                Found::Refused(error.to_string())
             };
         }
         examined

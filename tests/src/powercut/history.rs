@@ -50,10 +50,8 @@ pub struct Fact {
 impl Fact {
     /// The pass whose use it charges.
     pub fn charges(&self) -> Option<&PassId> {
-        match &self.event.body {
-            EventBody::Authorised { admission, .. } if admission.charges_use => admission.pass.as_ref(),
-            _other => None,
-        }
+        let EventBody::Authorised { admission, .. } = &self.event.body else { return None };
+        admission.pass.as_ref().filter(|_| admission.charges_use)
     }
 
     /// The event whose use it gives back.
@@ -185,7 +183,7 @@ fn commits(ops: &[Op]) -> Vec<usize> {
         if file != LOG {
             continue;
         }
-        let frame = *offset >= LOG_HEADER && (*offset - LOG_HEADER) % (PAGE + FRAME_HEADER as u64) == 0;
+        let frame = *offset >= LOG_HEADER && (*offset - LOG_HEADER).is_multiple_of(PAGE + FRAME_HEADER as u64);
         if page_at == Some(*offset) {
             ends.push(at + 1);
             page_at = None;

@@ -171,7 +171,7 @@ fn injure(patient: &Patient<'_>, number: usize, seed: u64, folder: &Path, tally:
         Found::NeverWas => tally.wrong(format!("{what}: rows that never were")),
         Found::Damaged(_) => {
             tally.damaged += 1;
-            if tally.damaged as usize % SALVAGED == 0 {
+            if (tally.damaged as usize).is_multiple_of(SALVAGED) {
                 super::lay_out(folder, &files)?;
                 let saving = catch_unwind(AssertUnwindSafe(|| save(patient, &examiner, tally)));
                 match saving {

@@ -31,14 +31,16 @@ pub struct Options {
     /// Only this deliberate fault.
     #[arg(long)]
     pub mutant: Option<String>,
-    /// Go on after the last seed that this file names, and note there how far it came.
+    /// Go on after the last seed of the campaign before.
     #[arg(long)]
-    pub resume: Option<PathBuf>,
+    pub resume: bool,
     /// Print only the closing line of JSON.
     #[arg(long)]
     pub json: bool,
 }
 
+/// Where a long campaign notes its next seed.
+const NEXT_SEED: &str = "target/simulate.next";
 /// Seeds whose runs are made twice, to show that they repeat.
 const TWICE: u64 = 3;
 /// Seeds that a deliberate fault may take to be noticed.
@@ -80,10 +82,10 @@ fn first_seed(options: &Options) -> anyhow::Result<u64> {
     if let Some(seed) = options.seed {
         return Ok(seed);
     }
-    if let Some(path) = &options.resume
-        && let Ok(text) = std::fs::read_to_string(path)
+    if options.resume
+        && let Ok(text) = std::fs::read_to_string(NEXT_SEED)
     {
-        return text.trim().parse().with_context(|| format!("{} names no seed", path.display()));
+        return text.trim().parse().with_context(|| format!("{NEXT_SEED} names no seed: delete it"));
     }
     Ok(crate::clock::unix_ms().cast_unsigned() / 1000 * 1_000)
 }
@@ -179,8 +181,9 @@ fn seeds(options: &Options, template: &Template, place: &Path, first: u64) -> an
             println!("  {violation}");
         }
     }
-    if let Some(path) = &options.resume {
-        std::fs::write(path, format!("{}\n", first + options.seeds))?;
+    if options.resume {
+        std::fs::create_dir_all("target")?;
+        std::fs::write(NEXT_SEED, format!("{}\n", first + options.seeds))?;
     }
     let all: Vec<u8> = sum.trace.iter().flat_map(|(_, trace)| trace.0).collect();
     let trace = Hash::of("gatetrace/1", &all);

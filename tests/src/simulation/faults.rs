@@ -1,5 +1,7 @@
 //! What breaks, and how it is mended.
 
+use std::path::PathBuf;
+
 use gate_agent::lane_runner::Runner;
 use gate_core::lane::LaneEvent;
 use hardware::gate_io::IoEvent;
@@ -44,6 +46,12 @@ pub enum Fault {
     Cloud(u64),
     /// The cloud is back.
     CloudBack,
+    /// For so long, microseconds, something on the way refuses pushes that hold certain events.
+    Refusing(u64),
+    /// A gate's card is copied.
+    KeepCopy(usize),
+    /// The copy is put in the place of the card.
+    SetBack(usize),
     /// Everything is switched off for so many days; the clocks then read what the last value says.
     Season(i64, Wakes),
     /// The cloud's data is copied away.
@@ -114,6 +122,17 @@ impl World<'_> {
             let wakes = wakes[usize::try_from(self.below(3)).unwrap_or(0)];
             self.at(at, What::Fault(Fault::Season(days, wakes)));
         }
+        if self.percent(30) {
+            let at = 3_000_000 + self.below(chaos_us - 3_000_000);
+            self.at(at, What::Fault(Fault::Refusing(20_000_000)));
+        }
+        if self.plan.set_back {
+            let gate = usize::try_from(self.below(self.gates.len() as u64)).unwrap_or(0);
+            let copied = 5_000_000 + self.below(chaos_us / 2);
+            let back = copied + 20_000_000 + self.below(chaos_us / 3);
+            self.at(copied, What::Fault(Fault::KeepCopy(gate)));
+            self.at(back, What::Fault(Fault::SetBack(gate)));
+        }
         if self.plan.restore {
             let backup = 5_000_000 + self.below(chaos_us / 2);
             let restore = backup + 5_000_000 + self.below(chaos_us / 3);
@@ -172,6 +191,7 @@ impl World<'_> {
                 self.kill_agent(gate);
                 self.kill_hand(gate);
                 self.gates[gate].powered = false;
+                self.watch.clocks_lie = true;
                 let true_ms = self.true_ms();
                 let offset = match wakes {
                     Wakes::Right => 0,
@@ -182,10 +202,12 @@ impl World<'_> {
             }
             Fault::PowerBack(gate, offset) => self.power_back(gate, offset)?,
             Fault::Clock(gate, step) => {
+                self.watch.clocks_lie = true;
                 self.gates[gate].machine.offset_ms += step;
                 self.gates[gate].machine.ntp = false;
             }
             Fault::Ntp(gate, lie) => {
+                self.watch.clocks_lie = true;
                 let machine = &mut self.gates[gate].machine;
                 (machine.offset_ms, machine.ntp) = (lie, true);
             }
@@ -230,6 +252,9 @@ impl World<'_> {
                 }
             }
             Fault::CloudBack => self.start_cloud()?,
+            Fault::Refusing(for_us) => self.refusing_until = self.now_us + for_us,
+            Fault::KeepCopy(gate) => copy_folder(&self.gates[gate].folder.clone(), &self.copy_of(gate))?,
+            Fault::SetBack(gate) => self.set_back(gate)?,
             Fault::Season(days, wakes) => self.season(days, wakes),
             Fault::Backup => {
                 self.stop_cloud();
@@ -248,9 +273,31 @@ impl World<'_> {
         Ok(())
     }
 
+    fn copy_of(&self, gate: usize) -> PathBuf {
+        self.gates[gate].folder.with_extension("copy")
+    }
+
+    /// An older image of a gate's card is put back.
+    fn set_back(&mut self, gate: usize) -> anyhow::Result<()> {
+        self.trouble(gate);
+        self.kill_agent(gate);
+        let folder = self.gates[gate].folder.clone();
+        std::fs::remove_dir_all(&folder)?;
+        copy_folder(&self.copy_of(gate), &folder)?;
+        let device = self.gates[gate].made.enrolled.device;
+        let kept = super::checks::newest_of(&self.gates[gate].database(), "events", None)?;
+        let held = super::checks::newest_of(&self.cloud_data.join("cloud.db"), "events", Some(device))?;
+        self.watch.set_back = Some((gate, held > kept));
+        self.tell(Some(gate), &format!("an older card: {kept} events, the cloud holds {held}"));
+        let life = self.gates[gate].life;
+        self.later(2_000_000, What::Fault(Fault::StartAgent(gate, life)));
+        Ok(())
+    }
+
     /// The venue closes and opens again months later.
     fn season(&mut self, days: i64, wakes: Wakes) {
         let slept_ms = days * 86_400_000;
+        self.watch.clocks_lie = true;
         for gate in 0..self.gates.len() {
             self.trouble(gate);
             self.kill_agent(gate);
@@ -349,6 +396,11 @@ impl World<'_> {
             self.link_up(gate);
             self.lane(gate, |runner: &mut Runner<_>| runner.feed(LaneEvent::Woke));
         }
+        // The operator lets go what was put aside, so that it is tried again.
+        for gate in 0..self.gates.len() {
+            self.later(5_000_000, What::Release(gate));
+        }
+        self.refusing_until = 0;
         self.healed = true;
         Ok(())
     }

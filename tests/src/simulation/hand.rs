@@ -14,6 +14,8 @@ pub struct SimHand {
     /// What the relay is on for, and for how long it was asked, milliseconds.
     cause: Option<(String, u32)>,
     safe: Levels,
+    /// When the next tick comes, microseconds of the run.
+    pub tick_at: Option<u64>,
 }
 
 /// A relay that moved.
@@ -31,7 +33,7 @@ impl SimHand {
         let config = HandConfig::example();
         let safe = config.safe_levels();
         let hand = Hand::new(config, active, mono_us);
-        Self { hand, client: None, relay: false, on_since_us: 0, cause: None, safe }
+        Self { hand, client: None, relay: false, on_since_us: 0, cause: None, safe, tick_at: None }
     }
 
     /// Takes in something; gives what is said, and how the relay moved.

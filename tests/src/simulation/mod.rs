@@ -13,10 +13,12 @@ mod cloud;
 mod faults;
 mod gate;
 mod hand;
+mod machines;
 mod office;
 mod people;
 mod plan;
 mod ports;
+mod roads;
 pub mod template;
 pub mod world;
 

@@ -53,6 +53,19 @@ impl World<'_> {
             }
             Office::Recount => {
                 let pool = self.template.pool;
+                let at_pool: Vec<usize> =
+                    (0..self.gates.len()).filter(|one| self.gates[*one].made.zone == pool).collect();
+                if at_pool.iter().any(|one| self.gates[*one].place.visit.is_some()) {
+                    // People count while nobody is on the way in or out.
+                    self.later(700_000, What::Office(act));
+                    return Ok(());
+                }
+                // While a gate of the pool hears nothing: what passes there meanwhile counts beside the recount.
+                if let Some(deaf) = at_pool.first() {
+                    let cut = super::gate::Way { up_cut: true, down_cut: true, ..super::gate::Way::default() };
+                    self.at(self.now_us, What::Fault(super::faults::Fault::Way(*deaf, cut, 45_000_000)));
+                }
+                let Some(cloud) = &mut self.cloud else { return Ok(()) };
                 let observed = self.watch.inside.get(&pool).map_or(0, Vec::len);
                 let said = json!({"observed": observed, "reason": "counted by hand"});
                 cloud.send_json("POST", &format!("/v1/venues/{venue}/zones/{pool}/recount"), Some(&said))?;

@@ -186,8 +186,14 @@ impl World<'_> {
             }
         }
         let there = inside.len();
+        if zone == self.template.lot && direction == Direction::Out && !by.starts_with("free/") {
+            self.watch.exits_in_doubt -= 1;
+        }
         self.tell(Some(gate), &format!("visitor {} is through by {by}; {there} are inside", visit.id));
-        if zone == self.template.lot && there > super::template::LOT_PLACES as usize {
+        // An exit gives its place back when it is authorised; until somebody has really left, one more may be let in.
+        let doubt = usize::try_from(self.watch.exits_in_doubt).unwrap_or(0);
+        let lot_is_true = self.watch.set_back.is_none();
+        if zone == self.template.lot && there > super::template::LOT_PLACES as usize + doubt && lot_is_true {
             self.violated(
                 Some(gate),
                 &format!("capacity: {there} vehicles are in {} places", super::template::LOT_PLACES),

@@ -19,6 +19,8 @@ pub struct Plan {
     pub office: u64,
     /// The cloud is put back to an older backup once.
     pub restore: bool,
+    /// A gate's card is put back to an older image once.
+    pub set_back: bool,
     /// Everything is switched off once for so many days.
     pub season_days: Option<i64>,
     /// Seeds the cloud's randomness anew at each start.
@@ -44,6 +46,7 @@ impl Plan {
             faults: 6 + below(26),
             office: below(5),
             restore: below(6) == 0,
+            set_back: below(9) == 0,
             season_days: [Some(100 + below(140).cast_signed()), None][usize::from(below(7) != 0)],
             seed_of_cloud: below(u64::MAX),
         }

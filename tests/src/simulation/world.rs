@@ -3,12 +3,12 @@
 //! Nothing below this line has a thread, an operating system's clock or randomness: everything follows from the seed.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use gate_agent::lane_runner::{HEARTBEAT, StorageNews, beats_by_itself};
 use gate_agent::sync::{RoadAnswer, RoadRequest, SyncError};
 use gate_core::ids::Hash;
-use gate_core::lane::{LaneEvent, Ticket};
+use gate_core::lane::LaneEvent;
 use hardware::compose::Chance;
 use hardware::gate_io::hand::HandEvent;
 use hardware::gate_io::{Command, IoEvent};
@@ -23,7 +23,6 @@ use super::hand::SimHand;
 use super::office::Office;
 use super::people::Step;
 use super::plan::Plan;
-use super::ports::Out;
 use super::template::{BEGIN_MS, Template};
 
 /// Something that will happen.
@@ -70,6 +69,8 @@ pub enum What {
     Line(usize, Input, bool),
     /// A hung brain must have let go of its hand by now.
     MustBeSafe(usize, u64),
+    /// The operator has what was put aside tried again.
+    Release(usize),
     /// Everything is mended from here on.
     Heal,
 }
@@ -108,6 +109,8 @@ pub struct World<'a> {
     pub chance: Chance,
     /// Microseconds since the run began.
     pub now_us: u64,
+    /// Until when something on the way refuses certain pushes, microseconds.
+    pub refusing_until: u64,
     /// Seasons that went by while nobody was there, milliseconds.
     pub leap_ms: i64,
     queue: BTreeMap<(u64, u64), What>,
@@ -116,12 +119,14 @@ pub struct World<'a> {
     pub gates: Vec<Gate>,
     /// The cloud, while it is up.
     pub cloud: Option<Cloud>,
-    cloud_life: u64,
+    /// How often the cloud was started.
+    pub cloud_life: u64,
     /// Its data.
     pub cloud_data: PathBuf,
     /// Its backup.
     pub backup: PathBuf,
-    calls: u64,
+    /// Requests so far.
+    pub calls: u64,
     /// Visits so far.
     pub visits: u64,
     /// Everything is mended: only good things happen.
@@ -180,6 +185,7 @@ impl<'a> World<'a> {
             plan,
             chance,
             now_us: 0,
+            refusing_until: 0,
             leap_ms: 0,
             queue: BTreeMap::new(),
             serial: 0,
@@ -326,6 +332,7 @@ impl<'a> World<'a> {
             | What::Office(_)
             | What::Line(..)
             | What::MustBeSafe(..)
+            | What::Release(_)
             | What::Heal => None,
         };
         let what = match of_loop {
@@ -413,359 +420,14 @@ impl<'a> World<'a> {
                     self.violated(Some(gate), "R-04: the brain hangs and the hand is not at its safe levels");
                 }
             }
+            What::Release(gate) => {
+                if let Some(agent) = &self.gates[gate].agent {
+                    agent.with_writer(|replica| replica.release_quarantine())?;
+                }
+                self.engine_soon(gate, 1_000);
+            }
             What::Heal => self.heal()?,
         }
         Ok(())
     }
-
-    /// Gives the lane something, and carries out what it asks for.
-    pub fn lane(
-        &mut self,
-        gate: usize,
-        work: impl FnOnce(&mut gate_agent::lane_runner::Runner<super::ports::SimPorts>),
-    ) {
-        let (now_us, leap_ms) = (self.now_us, self.leap_ms);
-        let one = &mut self.gates[gate];
-        let reading = one.machine.reading(now_us, leap_ms);
-        let Some(agent) = &mut one.agent else { return };
-        agent.tick(reading);
-        work(&mut agent.runner);
-        self.carry_out(gate);
-    }
-
-    /// Carries out what the lane asked for, and sets its alarm.
-    fn carry_out(&mut self, gate: usize) {
-        let now_us = self.now_us;
-        let one = &self.gates[gate];
-        let Some(agent) = &one.agent else { return };
-        let (life, hand_life, mono_us) = (one.life, one.hand_life, one.machine.mono_us(now_us));
-        for out in agent.asked() {
-            match out {
-                Out::Hand(command) => {
-                    let takes = 30 + self.below(400);
-                    let at = self.in_order(gate, 0, takes);
-                    self.at(at, What::ToHand(gate, hand_life, life, command));
-                }
-                Out::Store(job) => {
-                    if let Some(agent) = &mut self.gates[gate].agent {
-                        agent.jobs.push_back(job);
-                    }
-                    self.disk(gate);
-                }
-            }
-        }
-        let Some(agent) = &mut self.gates[gate].agent else { return };
-        if let Some(wake) = agent.runner.next_wake_us() {
-            let at = now_us + wake.saturating_sub(mono_us).max(1);
-            if agent.wake_at.is_none_or(|known| at < known || known <= now_us) {
-                agent.wake_at = Some(at);
-                self.at(at, What::Wake(gate, life));
-            }
-        }
-        self.look_at_screen(gate);
-    }
-
-    /// A moment for a message between brain and hand that does not overtake the one before.
-    fn in_order(&mut self, gate: usize, way: usize, takes_us: u64) -> u64 {
-        let last = &mut self.gates[gate].last_io_us[way];
-        *last = (*last + 1).max(self.now_us + takes_us);
-        *last
-    }
-
-    /// Starts the disk on the next piece of work.
-    fn disk(&mut self, gate: usize) {
-        let slow = self.percent(1);
-        let takes = if slow { 50_000 + self.below(350_000) } else { 300 + self.below(4_000) };
-        let life = self.gates[gate].life;
-        let Some(agent) = &mut self.gates[gate].agent else { return };
-        if agent.busy || agent.jobs.is_empty() {
-            return;
-        }
-        agent.busy = true;
-        self.later(takes, What::Commit(gate, life));
-    }
-
-    /// The disk has finished.
-    fn commit(&mut self, gate: usize, life: u64) {
-        let fails = self.gates[gate].disk_fails;
-        let Some(agent) = &mut self.gates[gate].agent else { return };
-        agent.busy = false;
-        let Some(job) = agent.jobs.pop_front() else { return };
-        let told = format!("{job:?}");
-        let news = if fails { refused(&job) } else { agent.with_writer(|replica| job.carry_out(replica)) };
-        if let Some(StorageNews::Stored(_, event)) = &news {
-            self.watch.durable(gate, &event.to_string());
-        }
-        let what = if fails { "not stored" } else { "stored" };
-        self.tell(Some(gate), &format!("{what}: {}", short(&told)));
-        if told.contains("Authorised") && self.is_ambushed() {
-            self.ambush(gate);
-            return;
-        }
-        if let Some(news) = news {
-            let after = 20 + self.below(200);
-            self.later(after, What::News(gate, life, Box::new(news)));
-        }
-        if self.gates[gate].agent.as_ref().is_some_and(super::gate::Agent::take_recorded) {
-            self.engine_soon(gate, 1_000);
-        }
-        self.disk(gate);
-    }
-
-    /// Whether the next admission is cut off between record and pulse.
-    fn is_ambushed(&mut self) -> bool {
-        let due = self.watch.ambushes.iter().position(|at| *at <= self.now_us);
-        due.map(|at| self.watch.ambushes.swap_remove(at)).is_some() && !self.healed
-    }
-
-    /// The record is stored and nobody has heard of it: now the agent dies, or the power goes.
-    fn ambush(&mut self, gate: usize) {
-        self.tell(Some(gate), "ambush: the record is stored, the pulse was not asked for");
-        let back = 300_000 + self.below(3_000_000);
-        let fault = match self.below(3) {
-            0 => Fault::PowerCut(gate, 5_000_000, super::faults::Wakes::AtTheCut),
-            1 => Fault::KillHand(gate, back / 2),
-            _ => Fault::KillAgent(gate, back),
-        };
-        if matches!(fault, Fault::KillHand(..)) {
-            self.at(self.now_us, What::Fault(Fault::KillAgent(gate, back)));
-        }
-        self.at(self.now_us, What::Fault(fault));
-    }
-
-    /// Gives the hand something, shows what its relay did and hands on what it says.
-    pub fn hand(&mut self, gate: usize, event: HandEvent) {
-        let now_us = self.now_us;
-        let one = &mut self.gates[gate];
-        let mono_us = one.machine.mono_us(now_us);
-        let (life, hand_life) = (one.life, one.hand_life);
-        let Some(hand) = &mut one.hand else { return };
-        let gone = event == HandEvent::Disconnected;
-        let (said, edge) = hand.handle(event, mono_us);
-        let client = hand.client;
-        if gone {
-            hand.client = None;
-        }
-        let wake = hand.next_wake(mono_us);
-        if let Some(edge) = edge {
-            self.edge(gate, &edge);
-        }
-        for event in said {
-            if client == Some(life) && !gone {
-                let takes = 30 + self.below(400);
-                let at = self.in_order(gate, 1, takes);
-                self.at(at, What::ToBrain(gate, life, event));
-            }
-        }
-        if let Some(wake) = wake {
-            self.later(wake.saturating_sub(mono_us).max(1), What::HandTick(gate, hand_life));
-        }
-    }
-
-    /// A wire at the gate changes.
-    fn line(&mut self, gate: usize, input: Input, active: bool) {
-        let one = &mut self.gates[gate];
-        one.active.retain(|known| *known != input);
-        if active {
-            one.active.push(input);
-        }
-        let mono_us = one.machine.mono_us(self.now_us);
-        self.hand(gate, HandEvent::Edge { input, active, mono_us });
-    }
-
-    /// gate-io starts.
-    pub fn start_hand(&mut self, gate: usize) {
-        let one = &mut self.gates[gate];
-        let mono_us = one.machine.mono_us(self.now_us);
-        let active = one.active.clone();
-        one.hand_life += 1;
-        one.hand = Some(SimHand::start(&active, mono_us));
-        self.tell(Some(gate), "gate-io starts");
-        self.hand(gate, HandEvent::Tick);
-        let life = self.gates[gate].life;
-        self.later(60_000, What::Connect(gate, life));
-    }
-
-    /// gate-agent starts.
-    pub fn start_agent(&mut self, gate: usize) -> anyhow::Result<()> {
-        if !self.gates[gate].powered {
-            return Ok(());
-        }
-        if let Err(error) = self.gates[gate].start_agent(self.now_us, self.leap_ms, &mut self.chance) {
-            self.violated(Some(gate), &format!("gate-agent does not start: {error:#}"));
-            return Ok(());
-        }
-        let life = self.gates[gate].life;
-        self.tell(Some(gate), &format!("gate-agent starts, life {life}"));
-        self.lane(gate, gate_agent::lane_runner::Runner::begin);
-        self.later(1_000, What::Beat(gate, life));
-        self.later(40_000, What::Connect(gate, life));
-        self.engine_soon(gate, 50_000);
-        if self.gates[gate].camera {
-            self.camera_up(gate, 120_000);
-        }
-        Ok(())
-    }
-
-    /// The camera delivers from then on.
-    pub fn camera_up(&mut self, gate: usize, after_us: u64) {
-        let event = ReaderEvent::CameraUp {
-            camera: "simulated".to_owned(),
-            width: 1280,
-            height: 720,
-            sandboxed: hardware::reader::Sandboxed::None,
-        };
-        let life = self.gates[gate].life;
-        self.later(after_us, What::Eye(gate, life, event));
-    }
-
-    /// The agent's client reaches gate-io, or tries again.
-    fn connect(&mut self, gate: usize, life: u64) {
-        let hand = self.gates[gate].hand.as_mut();
-        match hand {
-            None => self.later(100_000, What::Connect(gate, life)),
-            Some(hand) if hand.client == Some(life) => {}
-            Some(hand) => {
-                hand.client = Some(life);
-                self.hand(gate, HandEvent::Connected);
-            }
-        }
-    }
-
-    /// Lets the engine go on after a while.
-    pub fn engine_soon(&mut self, gate: usize, after_us: u64) {
-        let life = self.gates[gate].life;
-        let Some(agent) = &mut self.gates[gate].agent else { return };
-        agent.sync_ticket += 1;
-        let ticket = agent.sync_ticket;
-        self.later(after_us, What::Sync(gate, life, ticket));
-    }
-
-    /// Lets the engine run, and sends what it wants to send.
-    fn sync(&mut self, gate: usize, life: u64) {
-        let (now_us, leap_ms) = (self.now_us, self.leap_ms);
-        let one = &mut self.gates[gate];
-        let reading = one.machine.reading(now_us, leap_ms);
-        let mono_us = one.machine.mono_us(now_us);
-        let Some(agent) = &mut one.agent else { return };
-        agent.tick(reading);
-        let requests = agent.run_engine();
-        let hung = agent.hung_until > now_us;
-        for (request, call) in requests {
-            self.calls += 1;
-            let number = self.calls;
-            if let Some(agent) = &mut self.gates[gate].agent {
-                agent.calls.insert(number, call);
-            }
-            self.send(gate, life, number, request);
-        }
-        if !hung {
-            if let Some(agent) = &mut self.gates[gate].agent {
-                agent.hear();
-            }
-            self.carry_out(gate);
-        }
-        if let Some(until) = self.gates[gate].agent.as_ref().and_then(super::gate::Agent::pauses_until) {
-            self.engine_soon(gate, until.saturating_sub(mono_us).clamp(200, 60_000_000));
-        }
-    }
-
-    /// Puts a request on the way.
-    fn send(&mut self, gate: usize, life: u64, call: u64, request: RoadRequest) {
-        let way = self.gates[gate].way;
-        let takes = 5_000 + self.below(60_000) + self.below(way.slow_ms * 1000 + 1);
-        if way.up_cut || self.percent(way.loss) {
-            // Nobody answers; the client gives up.
-            let lost = Err(SyncError::Unreachable("no answer in time".to_owned()));
-            self.later(3_000_000, What::Answered(gate, life, call, Box::new(lost)));
-            return;
-        }
-        if self.percent(way.twice) {
-            let again = takes + self.below(3_000_000);
-            self.later(again, What::Arrive(gate, life, None, Box::new(request.clone())));
-        }
-        self.later(takes, What::Arrive(gate, life, Some(call), Box::new(request)));
-    }
-
-    /// A request reaches the cloud.
-    fn arrive(&mut self, gate: usize, life: u64, call: Option<u64>, request: RoadRequest) -> anyhow::Result<()> {
-        let (way, true_ms) = (self.gates[gate].way, self.true_ms());
-        let lost = || Box::new(Err(SyncError::Unreachable("no answer in time".to_owned())));
-        let Some(cloud) = &mut self.cloud else {
-            if let Some(call) = call {
-                self.later(20_000, What::Answered(gate, life, call, lost()));
-            }
-            return Ok(());
-        };
-        cloud.set_clock(true_ms);
-        let path = if request.query.is_empty() {
-            request.path.to_owned()
-        } else {
-            format!("{}?{}", request.path, request.query)
-        };
-        let headers: Vec<(&str, String)> = request.headers;
-        let answer = cloud.send_raw(request.method.as_str(), &path, &headers, request.body)?;
-        self.tell(Some(gate), &format!("{} -> {} ({} bytes)", request.path, answer.status.as_u16(), answer.body.len()));
-        if answer.status.is_server_error() {
-            let text = String::from_utf8_lossy(&answer.body).into_owned();
-            self.violated(Some(gate), &format!("the cloud failed: {} {text}", answer.status));
-        }
-        if request.path.ends_with("/events") && answer.status.is_success() {
-            for other in 0..self.gates.len() {
-                let deaf = self.gates[other].way.down_cut || self.gates[other].way.up_cut;
-                if !deaf && !self.percent(10) {
-                    let takes = 5_000 + self.below(40_000);
-                    self.later(takes, What::Hint(other));
-                }
-            }
-        }
-        let Some(call) = call else { return Ok(()) };
-        if way.down_cut || self.percent(way.loss) {
-            self.later(10_000_000, What::Answered(gate, life, call, lost()));
-            return Ok(());
-        }
-        let answer = RoadAnswer { status: answer.status, headers: answer.headers, body: answer.body };
-        let takes = 5_000 + self.below(60_000) + self.below(way.slow_ms * 1000 + 1);
-        self.later(takes, What::Answered(gate, life, call, Box::new(Ok(answer))));
-        Ok(())
-    }
-
-    /// The cloud's process ends.
-    pub fn stop_cloud(&mut self) {
-        self.cloud = None;
-    }
-
-    /// The cloud's process starts, on whatever is in its folder.
-    pub fn start_cloud(&mut self) -> anyhow::Result<()> {
-        if self.cloud.is_none() {
-            self.cloud_life += 1;
-            let seed = self.plan.seed_of_cloud.wrapping_add(self.cloud_life);
-            let now_ms = self.true_ms();
-            self.cloud = Some(Cloud::open(&self.cloud_data, now_ms, seed, self.template.cookie.clone())?);
-        }
-        Ok(())
-    }
-
-    /// The cloud's folder.
-    pub fn cloud_folder(&self) -> &Path {
-        &self.cloud_data
-    }
-}
-
-/// What a disk that takes nothing says.
-fn refused(job: &gate_agent::lane_runner::Job) -> Option<StorageNews> {
-    use gate_agent::lane_runner::Job;
-    match job {
-        Job::Record { ticket: Some(Ticket(number)), .. } => {
-            Some(StorageNews::NotStored(Ticket(*number), "the disk takes nothing".to_owned()))
-        }
-        Job::Probe { .. } => Some(StorageNews::StillFails),
-        Job::Record { ticket: None, .. } | Job::RaiseFloor { .. } | Job::Unsettled => None,
-    }
-}
-
-/// The beginning of a long text, for the story.
-fn short(text: &str) -> String {
-    let from = text.find("body: ").map_or(0, |at| at + 6);
-    text[from..].chars().take(100).collect()
 }
