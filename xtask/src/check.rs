@@ -39,20 +39,11 @@ pub fn test(workspace: &Workspace, fast: bool) -> ExitCode {
     if extent == Extent::Full {
         npm(&mut steps, workspace, "browser", &["run", "browser"]);
         steps.command("demo", programs::dev_program(workspace, "demo").arg("--once"));
-        // Fresh seeds each time: a failure names its own.
-        steps.command("simulation, 200 seeds", programs::dev_program(workspace, "simulate").args(["--seeds", "200"]));
-        faults(&mut steps, workspace);
+        // The same seeds each time; fresh ones are for long campaigns.
+        let mut simulate = programs::dev_program(workspace, "simulate");
+        steps.command("simulation, 99 seeds", simulate.args(["--seed", "42", "--seeds", "99"]));
     }
     steps.finish()
-}
-
-/// What only programs with deliberate faults in them can prove: that the proofs can fail.
-fn faults(steps: &mut Steps<'_>, workspace: &Workspace) {
-    steps.step("build with faults", |shell| {
-        programs::build_with_faults(workspace, shell, &["powercut"]).map(|()| Outcome::Passed)
-    });
-    let mut powercut = programs::dev_program(workspace, "powercut");
-    steps.command("power cuts, 1000 and control", powercut.args(["--cuts", "1000"]));
 }
 
 fn checks(steps: &mut Steps<'_>, workspace: &Workspace, extent: Extent) {

@@ -69,6 +69,11 @@ impl Replica {
             };
             // Nothing at or after what still waits, and never the last event: the next epoch continues it.
             let lost: Option<i64> = db.prepare_cached("SELECT min(position) FROM outbox")?.query_row([], |row| row.get(0))?;
+            // Nor what the cloud never took: it may be tried again.
+            let aside: Option<i64> = db
+                .prepare_cached("SELECT min(position) FROM quarantine WHERE held = 0")?
+                .query_row([], |row| row.get(0))?;
+            let lost = [lost, aside].into_iter().flatten().min();
             let waits = Some(outbox::sent_upto(db)?.saturating_add(1)).min(lost.or(Some(i64::MAX)));
             let last: i64 = db.prepare_cached("SELECT max(position) FROM events")?.query_row([], |row| row.get(0))?;
             let limit = waits.unwrap_or(last).min(last);

@@ -207,7 +207,7 @@ impl Reader {
         let length = match (name, &numbers[..]) {
             ("ftruncate", [length]) => *length,
             // The reserve is room, no data: nobody reads what it holds.
-            ("fallocate", _) if !file.contains(".db") => return Ok(()),
+            ("fallocate", _) if !(file.ends_with(".db") || file.ends_with("-wal")) => return Ok(()),
             _ => bail!("{name} is not understood here"),
         };
         ops.push(Op::Length { file: file.to_owned(), length });

@@ -69,6 +69,7 @@ impl World<'_> {
                 let observed = self.watch.inside.get(&pool).map_or(0, Vec::len);
                 let said = json!({"observed": observed, "reason": "counted by hand"});
                 cloud.send_json("POST", &format!("/v1/venues/{venue}/zones/{pool}/recount"), Some(&said))?;
+                self.watch.recounts += 1;
                 self.tell(None, &format!("the office counts {observed} in the pool"));
             }
             Office::Withdraw(gate) => {

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use gate_agent::sync::{RoadAnswer, RoadRequest, SyncError};
-use gate_core::sync::v1::{EVENTS_PATH, Push};
+use gate_core::event::Event;
+use gate_core::sync::v1::{EVENTS_PATH, ItemOutcome, Push, PushReply};
 
 use super::cloud::Cloud;
 use super::world::{What, World};
@@ -88,6 +89,7 @@ impl World<'_> {
             }
             return Ok(());
         }
+        let pushed = gate_core::canonical::decode::<Push>(&request.body).ok().filter(|_| request.path == EVENTS_PATH);
         let Some(cloud) = &mut self.cloud else {
             if let Some(call) = call {
                 self.later(20_000, What::Answered(gate, life, call, lost()));
@@ -106,6 +108,16 @@ impl World<'_> {
         if answer.status.is_server_error() {
             let text = String::from_utf8_lossy(&answer.body).into_owned();
             self.violated(Some(gate), &format!("the cloud failed: {} {text}", answer.status));
+        }
+        if let Ok(reply) = gate_core::canonical::decode::<PushReply>(&answer.body) {
+            let ids = pushed.iter().flat_map(|push| &push.events).filter_map(|bytes| Event::decode(bytes).ok());
+            let ids: Vec<String> = ids.map(|event| format!("{:x}/{}", event.id.epoch, event.id.seq)).collect();
+            self.tell(Some(gate), &format!("pushed {ids:?}: {:?}", reply.outcomes));
+            for outcome in reply.outcomes {
+                if let ItemOutcome::Parked { reason } = outcome {
+                    self.tell(Some(gate), &format!("parked: {reason}"));
+                }
+            }
         }
         if request.path.ends_with("/events") && answer.status.is_success() {
             for other in 0..self.gates.len() {
