@@ -1,4 +1,6 @@
 //! What managers did, with the values before and after. Only ever added to.
+//!
+//! Values have the names that the API shows them by, so that `after` laid over `before` is what a look at it gives.
 
 use serde::Serialize;
 

@@ -6,15 +6,16 @@
 use gate_core::event::{Event, EventBody, Head};
 use gate_core::ids::{BootId, DeviceId, EventId, GateId, Hash, VenueId, ZoneId};
 use gate_core::occupancy::Recount;
+use gate_core::reset;
 use gate_core::sync::v1::Change;
 use gate_core::time::{Now, Trust};
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::ingest;
 use crate::problem::ApiError;
-use crate::routes::venue_row;
+use crate::routes::{venue_row, zones};
 use crate::store::{DbError, Tx, params};
+use crate::{ingest, replica};
 
 /// What the office's events name as their gate: none.
 const NO_GATE: GateId = GateId(Uuid::nil());
@@ -118,6 +119,45 @@ pub async fn recount(
         }
     }
     let generation = known.basis.generation.saturating_add(1);
-    let recount = Recount { zone, generation, observed, at_ms: app.now_ms(), frontier };
+    let recount = Recount { zone, generation, observed, at_ms: app.now_ms(), frontier, before: None };
     write(tx, app, venue, EventBody::Recounted(recount)).await
+}
+
+/// Zones with a daily reset that no gate can make: nobody holds their capacity rights, or a gate without a device.
+const UNHELD: &str = "SELECT venue_id, zone_id FROM zones WHERE reset_min IS NOT NULL AND NOT EXISTS (SELECT 1 FROM devices WHERE devices.venue_id = zones.venue_id AND devices.gate_id = zones.rights_holder AND devices.revoked_ms IS NULL)";
+
+/// Begins each zone anew with nobody for which that is due and which no gate can reset ([`gate_core::reset`]). Gives how
+/// many there were.
+pub async fn reset_zones(app: &App) -> Result<usize, ApiError> {
+    let mut resets = 0;
+    let candidates = app.db().read(async |tx| Ok::<_, ApiError>(tx.query(UNHELD, &[]).await?)).await?;
+    for row in candidates {
+        let (venue, zone) = (row.get(0)?, row.get(1)?);
+        if app.db().read(async |tx| due(tx, app, venue, zone).await).await?.is_some() {
+            resets += usize::from(app.change(venue, async |tx| reset(tx, app, venue, zone).await).await?);
+        }
+    }
+    Ok(resets)
+}
+
+async fn due(tx: &mut Tx, app: &App, venue: VenueId, zone: ZoneId) -> Result<Option<Recount>, ApiError> {
+    let unheld = format!("{UNHELD} AND venue_id = $1 AND zone_id = $2");
+    if tx.first(&unheld, params![venue, zone]).await?.is_none() {
+        return Ok(None);
+    }
+    let Some(daily) = zones::daily(tx, venue, zone).await? else { return Ok(None) };
+    let time_zone = venue_row(tx, venue).await?.day_rule.time_zone;
+    let now = Now { wall_ms: app.now_ms(), mono_us: 0, boot: BootId(Uuid::nil()), trust: Trust::Signed };
+    let known = ingest::tally(tx, venue, zone).await?;
+    let at = daily.due(&time_zone, &known.basis, now);
+    Ok(at.map(|at_ms| reset::recount(zone, &known.basis, ingest::merged(&known).demand(), at_ms)))
+}
+
+async fn reset(tx: &mut Tx, app: &App, venue: VenueId, zone: ZoneId) -> Result<bool, ApiError> {
+    // A gate may have got the rights in the meantime.
+    let Some(recount) = due(tx, app, venue, zone).await? else { return Ok(false) };
+    let (event, changes) = write(tx, app, venue, EventBody::Recounted(recount)).await?;
+    tracing::info!(%zone, %event, "a zone begins anew with nobody in it");
+    replica::publish(tx, app.master(), venue, changes).await?;
+    Ok(true)
 }

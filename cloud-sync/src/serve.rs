@@ -18,6 +18,9 @@ const DATABASE: &str = "cloud.db";
 /// Requests that are under way when the service is told to stop get this long.
 const GRACE: Duration = Duration::from_millis(2500);
 
+/// How often it is looked whether a zone is to be reset.
+const RESETS: Duration = Duration::from_secs(20);
+
 /// Why the service can't start.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -144,6 +147,7 @@ async fn serve(
     app: App,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), RunError> {
+    let resetting = app.clone();
     let service = app.router().into_make_service_with_connect_info::<SocketAddr>();
     // Under systemd: ready only now, when the database is open and the socket is bound. Elsewhere it says nothing.
     if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
@@ -164,8 +168,17 @@ async fn serve(
             std::future::pending::<()>().await;
         }
     };
+    let resets = async {
+        loop {
+            if let Err(error) = crate::office::reset_zones(&resetting).await {
+                tracing::error!(error = error.detail(), "zones could not be reset; it is tried again");
+            }
+            tokio::time::sleep(RESETS).await;
+        }
+    };
     tokio::select! {
         ended = async { serving.await } => ended?,
+        () = resets => {}
         () = overdue => tracing::warn!("some requests were cut off"),
     }
     Ok(())

@@ -440,6 +440,7 @@ pub fn keyring(changes: &[Change], device: &TestDevice) -> Keyring {
         | Change::Pass(_)
         | Change::Use(_)
         | Change::Count(_)
+        | Change::Reset(_)
         | Change::Unknown(_) => None,
     });
     keys.collect()

@@ -20,7 +20,7 @@ use crate::config::Config;
 use crate::health;
 use crate::identity::IdentityFile;
 use crate::lane_runner::{self, Parts};
-use crate::replica::{Replica, ReplicaReader, Round, Start, open_or_salvage};
+use crate::replica::{Replica, ReplicaReader, Round, Start, begin_anew, open_or_salvage};
 use crate::screen::{self, Facts};
 use crate::storage::Storage;
 use crate::sync::engine;
@@ -121,12 +121,18 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> anyhow::Result<
     let mut time = time_keeper(&config.database(), clock::boot_id());
     let mut replica = open_in_time(&config, &clock, &mut time)?;
     replica.set_limits(config.limits())?;
+    if replica.identity().is_none()
+        && let Some(file) = IdentityFile::load(&crate::identity::identity_path(&config.data_dir))?
+    {
+        begin_anew(&mut replica, &file, time.now(clock.read()).0)?;
+    }
     let Some(identity) = replica.identity().cloned() else { bail!(NOT_ENROLLED) };
     let reader_connection = replica.reader()?;
     let (storage, storage_thread) = Storage::start(replica)?;
 
     // What people see.
-    let (facts, facts_seen) = watch::channel(Facts::default());
+    let (facts, facts_seen) =
+        watch::channel(Facts { space_limit_bytes: config.limits().journal_bytes, ..Facts::default() });
     let (staff, staff_heard) = mpsc::channel(8);
     let closing = Closing::at(&config.data_dir);
     let screen = tokio::spawn(screen::serve(listener, facts_seen, staff.clone(), closing.clone(), stop.clone()));

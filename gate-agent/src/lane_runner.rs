@@ -135,8 +135,10 @@ pub async fn run(parts: Parts, mut stop: watch::Receiver<bool>) -> anyhow::Resul
                 StorageNews::Damaged(why) => break Err(anyhow::anyhow!("{why}")),
                 news @ (StorageNews::Stored(..)
                 | StorageNews::NotStored(..)
+                | StorageNews::Failed(_)
                 | StorageNews::WorksAgain
                 | StorageNews::StillFails
+                | StorageNews::ZonesReset
                 | StorageNews::Unsettled(_)) => runner.storage(news),
             },
             _ = beat.tick() => runner.beat(),

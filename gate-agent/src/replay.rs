@@ -156,7 +156,7 @@ mod tests {
         let reply = venue.reply(vec![pass_change(3, PassStanding::Revoked)], T0);
         replica.apply(&reply, at(0)).unwrap();
         let admitted = present(&mut replica, 1, 1000);
-        replica.record(None, at(1001), EventBody::Opened { of: admitted }).unwrap();
+        replica.record(None, at(1001), EventBody::Opened { of: admitted, watched: false }).unwrap();
         let used = present(&mut replica, 1, 700_000);
         let revoked = present(&mut replica, 3, 700_001);
         for (id, en, ro) in [(admitted, "", ""), (used, Reason::AlreadyUsed.code(), "FOLOSIT"), (revoked, "", "RETRAS")]

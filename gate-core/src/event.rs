@@ -70,6 +70,10 @@ pub enum EventBody {
     Opened {
         /// The event that authorised it.
         of: EventId,
+        /// The lane also sees whether somebody goes through, so this alone is no exit yet. Absent where false, as in all
+        /// that was written before there was this field.
+        #[serde(default, skip_serializing_if = "is_false")]
+        watched: bool,
     },
     /// The relay pulse was not carried out, or nobody knows whether the gate opened.
     NotOpened {
@@ -212,6 +216,10 @@ pub struct Counted<'a> {
 }
 
 /// What a body counts, if it counts anything: the one answer for gates and cloud.
+///
+/// An entry counts from this event on, because its place must be taken before anybody can drive in. An exit counts from
+/// the moment that it is known to have happened ([`completes`]) or is taken back: a place that may still be filled must
+/// not be given away. So a count is never lower than what is really there.
 pub fn counts_of(body: &EventBody) -> Option<Counted<'_>> {
     let (direction, zones, generations) = match body {
         EventBody::Authorised { admission, generations, .. } => (admission.direction, &admission.zones, generations),
@@ -256,6 +264,17 @@ pub fn taken_back(body: &EventBody) -> Option<EventId> {
         | EventBody::Health { .. }
         | EventBody::ClockStepped(_)
         | EventBody::LaneClosed { .. } => None,
+    }
+}
+
+/// The opening of which a body says that it happened, for an opening that leads this way: a place is free when somebody
+/// has left, and where the lane watches its passage that is seen; it is taken when the way in was open.
+pub fn completes(body: &EventBody, direction: Direction) -> Option<EventId> {
+    match (body, direction) {
+        (EventBody::Opened { of, watched: false }, _)
+        | (EventBody::Opened { of, watched: true }, Direction::In)
+        | (EventBody::Passed { of: Some(of), .. }, Direction::Out) => Some(*of),
+        (_, Direction::In | Direction::Out) => None,
     }
 }
 
@@ -327,6 +346,11 @@ pub fn actor_of(body: &EventBody) -> Option<Opener> {
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
 /// The hash of an event's canonical bytes.
 pub fn hash(bytes: &[u8]) -> Hash {
     Hash::of(EVENT_DOMAIN, bytes)
@@ -374,7 +398,7 @@ mod tests {
             ("annulled", EventBody::Annulled { of }, None, Some(of)),
             ("never moved", EventBody::NotOpened { of, unknown: false }, None, Some(of)),
             ("perhaps moved", EventBody::NotOpened { of, unknown: true }, None, None),
-            ("opened", EventBody::Opened { of }, None, None),
+            ("opened", EventBody::Opened { of, watched: false }, None, None),
             ("passed", EventBody::Passed { of: Some(of), direction: Direction::In }, None, None),
             ("repeated", EventBody::Repeated { of, more: 2 }, None, None),
             ("fire", EventBody::Fire { active: true }, None, None),
@@ -405,7 +429,7 @@ mod tests {
             ("somebody said yes", confirmed(None), Some(Opener::Staff(None)), Some("staff")),
             ("against the verdict", over(Some(staff)), Some(Opener::Staff(Some(staff))), Some(id.as_str())),
             ("exit button", exit_button(), Some(Opener::Button), Some("button")),
-            ("a pulse is no decision", EventBody::Opened { of }, None, None),
+            ("a pulse is no decision", EventBody::Opened { of, watched: false }, None, None),
             ("nor a passage", EventBody::Passed { of: None, direction: Direction::In }, None, None),
         ] {
             assert_eq!(actor_of(&body), opener, "{name}");

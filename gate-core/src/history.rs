@@ -123,7 +123,7 @@ pub enum Aside {
 pub struct Zone {
     /// The number now, by device and epoch over the greatest recount.
     pub count: ZoneCount,
-    /// Entries and exits in that number of which nobody knows whether they happened.
+    /// Entries in that number and exits not yet in it, of which nobody knows whether they happened.
     pub unknown: Moved,
     /// Recounts that lost against another of their generation.
     pub lost: BTreeSet<EventId>,
@@ -174,7 +174,8 @@ impl Zone {
         let mut actors: BTreeMap<Actor, (u64, u64)> = BTreeMap::new();
         for passage in self.passages.iter().filter(|passage| passage.counts_over(basis)) {
             let back = passage.taken_back.map(|by| (by, opposite(passage.direction)));
-            for (by, direction) in [Some((passage.event, passage.direction)), back].into_iter().flatten() {
+            let way = (!passage.may_still_be_inside()).then_some((passage.event, passage.direction));
+            for (by, direction) in [way, back].into_iter().flatten() {
                 let (entries, exits) = actors.entry(Actor::from(by)).or_default();
                 match direction {
                     Direction::In => *entries += 1,
@@ -195,6 +196,7 @@ impl Zone {
         let until_then = self.passages.iter().take_while(|passage| passage.at_ms <= at_ms);
         let moved: i64 = until_then
             .filter(|passage| passage.taken_back.is_none() && passage.counts_over(&basis))
+            .filter(|passage| !passage.may_still_be_inside())
             .map(|passage| match passage.direction {
                 Direction::In => 1,
                 Direction::Out => -1,
@@ -210,6 +212,11 @@ impl Zone {
 }
 
 impl Passage {
+    /// An exit of which nobody knows whether it was made: its place is not given away.
+    fn may_still_be_inside(&self) -> bool {
+        self.unknown && self.direction == Direction::Out
+    }
+
     fn counts_over(&self, basis: &Basis) -> bool {
         basis.counts(self.event, self.generation, self.at_ms)
     }
@@ -230,13 +237,29 @@ fn greatest<'a>(recounts: impl Iterator<Item = &'a Basis>) -> Basis {
 #[derive(Default)]
 struct Words {
     taken_back: BTreeMap<EventId, EventId>,
+    /// Openings that are known to have happened.
     opened: BTreeSet<EventId>,
+    /// Openings of which only a passage tells whether somebody went out.
+    watched: BTreeSet<EventId>,
+    passed: BTreeSet<EventId>,
     /// Admissions that complete an earlier one, and which.
     reopens: BTreeMap<EventId, EventId>,
     more: BTreeMap<EventId, u64>,
 }
 
 impl Words {
+    /// Where the lane watches its passage, an open way in is an entry, and only a passage is an exit.
+    fn complete(&mut self, event: &Event) {
+        let heard = match event::counts_of(&event.body).map(|counted| counted.direction) {
+            Some(Direction::In) => &self.watched,
+            Some(Direction::Out) => &self.passed,
+            None => return,
+        };
+        if heard.contains(&event.id) {
+            self.opened.insert(event.id);
+        }
+    }
+
     /// Admissions of which it is known that somebody got in: by themselves, or by one that completed them.
     fn happened(&self) -> BTreeSet<EventId> {
         let completed = self.reopens.iter().filter(|(by, _)| self.opened.contains(by)).map(|(_, of)| *of);
@@ -260,6 +283,9 @@ pub fn fold<'a>(events: impl IntoIterator<Item = &'a Event>) -> History {
     for event in facts.values() {
         history.listen(event, &mut words);
     }
+    for event in facts.values() {
+        words.complete(event);
+    }
     let happened = words.happened();
     for event in facts.values() {
         history.take(event, &words, &happened);
@@ -275,8 +301,13 @@ impl History {
     fn listen(&mut self, event: &Event, words: &mut Words) {
         let (about, more) = match &event.body {
             EventBody::Repeated { of, more } => (Some(*of), Some(*more)),
-            EventBody::Opened { of } => {
-                words.opened.insert(*of);
+            EventBody::Opened { of, watched } => {
+                let heard = if *watched { &mut words.watched } else { &mut words.opened };
+                heard.insert(*of);
+                (None, None)
+            }
+            EventBody::Passed { of: Some(of), .. } => {
+                words.passed.insert(*of);
                 (None, None)
             }
             EventBody::Authorised { admission, .. } => {
@@ -287,7 +318,7 @@ impl History {
             EventBody::Annulled { of } | EventBody::NotOpened { of, unknown: false } => (Some(*of), None),
             EventBody::EpochOpened { .. }
             | EventBody::NotOpened { unknown: true, .. }
-            | EventBody::Passed { .. }
+            | EventBody::Passed { of: None, .. }
             | EventBody::Refused { .. }
             | EventBody::Noise { .. }
             | EventBody::Overridden { .. }

@@ -23,6 +23,7 @@ pub mod occupancy;
 pub mod pass;
 pub mod product;
 pub mod reason;
+pub mod reset;
 pub mod signals;
 pub mod statement;
 pub mod sync;

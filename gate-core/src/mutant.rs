@@ -67,6 +67,8 @@ mutants! {
     UnlinkedChain = "unlinked-chain" by Simulate,
     /// Use marks merge by union: an annulment is forgotten.
     AnnulByUnion = "annul-by-union" by Simulate,
+    /// An exit gives its place back when it is authorised, not when it is made.
+    ExitsCountAtOnce = "exits-count-at-once" by Simulate,
     /// A recount sets the number and forgets what passed beside it.
     RecountAsAbsolute = "recount-as-absolute" by Simulate,
     /// An event that came twice counts twice.

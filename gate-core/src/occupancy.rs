@@ -38,6 +38,11 @@ pub struct Recount {
     pub at_ms: i64,
     /// The last event of each journal that the counter had heard of.
     pub frontier: Vec<EventId>,
+    /// What the zone counted until then, below zero if more left than came. Only a daily reset says it
+    /// ([`crate::reset`]): nobody looked, so what was there must not be forgotten. Absent elsewhere, as in all that was
+    /// written before there was this field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<i64>,
 }
 
 /// The recount a zone's number rests on. Before the first one, generation 0 with nothing observed.
@@ -175,14 +180,13 @@ pub struct Estimate {
 }
 
 impl Estimate {
-    /// The number with its doubt. `demand` is the count, in which openings of which nobody knows stand as if they had
-    /// happened; each of them moved either one or nobody.
+    /// The number with its doubt. `demand` is the count, which is never too low: entries of which nobody knows stand in
+    /// it, exits of which nobody knows do not ([`crate::event::counts_of`]). Each of them moved either one or nobody.
     pub fn of(demand: i64, unknown_entries: u64, unknown_exits: u64) -> Self {
-        let less = i64::try_from(unknown_entries).unwrap_or(i64::MAX);
-        let more = i64::try_from(unknown_exits).unwrap_or(i64::MAX);
+        let less = i64::try_from(unknown_entries.saturating_add(unknown_exits)).unwrap_or(i64::MAX);
         let visible = |number: i64| u32::try_from(number.max(0)).unwrap_or(u32::MAX);
-        let most = demand.saturating_add(more);
-        Self { low: visible(demand.saturating_sub(less)), high: visible(most), drift: visible(most.saturating_neg()) }
+        let low = visible(demand.saturating_sub(less));
+        Self { low, high: visible(demand), drift: visible(demand.saturating_neg()) }
     }
 }
 
@@ -289,14 +293,13 @@ mod tests {
         for (name, demand, entries, exits, low, high, drift) in [
             ("no doubt", 100, 0, 0, 100, 100, 0),
             ("two entries may not have happened", 100, 2, 0, 98, 100, 0),
-            ("an exit may not have happened", 100, 0, 1, 100, 101, 0),
-            ("both", 100, 2, 1, 98, 101, 0),
+            ("an exit may have happened", 100, 0, 1, 99, 100, 0),
+            ("both", 100, 2, 1, 97, 100, 0),
             ("never below nobody", 1, 3, 0, 0, 1, 0),
             ("more left than came", -3, 0, 0, 0, 0, 3),
-            ("perhaps they did not leave", -3, 0, 4, 0, 1, 0),
-            ("perhaps one of them did not", -3, 1, 1, 0, 0, 2),
-            ("absurd", i64::MIN, u64::MAX, 0, 0, 0, u32::MAX),
-            ("absurd the other way", i64::MAX, 0, u64::MAX, u32::MAX, u32::MAX, 0),
+            ("perhaps more left", -3, 1, 1, 0, 0, 3),
+            ("absurd", i64::MIN, u64::MAX, u64::MAX, 0, 0, u32::MAX),
+            ("absurd the other way", i64::MAX, 0, u64::MAX, 0, u32::MAX, 0),
         ] {
             assert_eq!(Estimate::of(demand, entries, exits), Estimate { low, high, drift }, "{name}");
         }

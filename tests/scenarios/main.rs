@@ -1,11 +1,14 @@
 //! Stories with real processes. Each builds a world of its own; none sleeps to wait for something that can be seen.
 
 mod apart;
+mod backups;
 mod bad_input;
 mod clones;
 mod faults;
+mod hibernation;
 mod kills;
 mod merge;
+mod replaced;
 mod restored;
 mod roads;
 mod stolen_card;

@@ -226,8 +226,8 @@ export const overviews = {
 };
 
 export const zones = [
-  { id: 'z1', name: 'Main car park', capacity: 220 },
-  { id: 'z2', name: 'Overflow', capacity: 60 },
+  { id: 'z1', name: 'Main car park', capacity: 220, daily_reset_min: 180 },
+  { id: 'z2', name: 'Overflow', capacity: 60, daily_reset_min: null },
 ];
 export const gates = [
   { id: 'g1', name: 'North entrance', direction: 'in', zone_id: 'z1', staffed: false, device_id: 'd1' },
@@ -239,7 +239,7 @@ export const vendors = [
   { id: 'w2', name: 'Plăcinte la Țuțu', code: 'PT', active: true },
   { id: 'w3', name: 'Old Books & Records of the Riverside', code: 'OB', active: false },
 ];
-export const products = [{ id: 1, name: 'Visitor pass', number: 1 }];
+export const products = [{ id: 1, name: 'Visitor pass', number: 1, exposure: { gates: 2, extra_in_all: 1, extra_per_day: null, extra_uses: 3 } }];
 
 export const batches = [
   { batch_id: 'b1', vendor_id: 'w1', product_id: 1, count: 250, valid_from_ms: 0, valid_until_ms: 0, issued_ms: Date.now() - 26 * HOUR },

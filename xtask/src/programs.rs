@@ -90,13 +90,15 @@ pub fn simulate(workspace: &Workspace, shell: &Shell, simulate: &Simulate) -> an
 }
 
 /// Builds test programs that can switch deliberate faults on. They take the place of those without in the target folder,
-/// until those are built again.
+/// until those are built again; the programs of the product are not among them and refuse to be built so.
+///
+/// The whole workspace is named so that nothing but our own crates is compiled a second time.
 ///
 /// # Errors
 /// When they do not build.
 pub fn build_with_faults(workspace: &Workspace, shell: &Shell, names: &[&str]) -> anyhow::Result<()> {
     let mut cargo = workspace.cargo();
-    cargo.args(["build", "--package", "gate-tests", "--features", "mutants"]);
+    cargo.args(["build", "--workspace", "--features", "gate-tests/mutants"]);
     for name in names {
         cargo.args(["--bin", name]);
     }

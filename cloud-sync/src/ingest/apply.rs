@@ -47,7 +47,10 @@ pub(super) async fn apply(tx: &mut Tx, source: &Source, event: &Event, news: &mu
                 openings::hear(tx, source, *of, id, Word::Taken, news).await?;
             }
         }
-        EventBody::Opened { of } => openings::hear(tx, source, *of, id, Word::Opened, news).await?,
+        EventBody::Opened { of, watched } => {
+            let word = if *watched { Word::Watched } else { Word::Opened };
+            openings::hear(tx, source, *of, id, word, news).await?;
+        }
         EventBody::Passed { of: Some(of), .. } => openings::hear(tx, source, *of, id, Word::Passed, news).await?,
         EventBody::Refused { reason, .. } | EventBody::Noise { reason, .. } => {
             refused(tx, source, event, *reason, 1).await?;

@@ -3,6 +3,7 @@
 use gate_core::canonical;
 use gate_core::event::{self, Event};
 use gate_core::ids::{Direction, EventId, GateId, VenueId, ZoneId};
+use gate_core::mutant::{self, Mutant};
 use gate_core::occupancy::{Actor, ActorCount, Basis, Estimate, Fullness, Recount, ZoneCount};
 use gate_core::sync::v1::ZoneTally;
 use gate_core::time::ServiceDay;
@@ -76,7 +77,10 @@ pub(super) async fn add(
     )
     .await?;
     if counts {
-        raise_tally(tx, source.venue, zone, Actor::from(by), (entries, exits)).await?;
+        // The place of an exit that may not have been made is not given away.
+        if !(passage.unknown && passage.direction == Direction::Out) || mutant::active(Mutant::ExitsCountAtOnce) {
+            raise_tally(tx, source.venue, zone, Actor::from(by), (entries, exits)).await?;
+        }
         if passage.unknown {
             doubt(tx, source.venue, zone, (entries, exits)).await?;
         }
@@ -84,7 +88,7 @@ pub(super) async fn add(
     Ok(true)
 }
 
-/// It is known now whether a passage happened.
+/// It is known now what became of a passage. An exit counts from now on; one that was taken back counts the other way too.
 pub(super) async fn make_certain(
     tx: &mut Tx,
     source: &Source,
@@ -101,6 +105,9 @@ pub(super) async fn make_certain(
     if ground(tx, source, zone, news).await?.is_some_and(|basis| basis.counts(id, generation, at_ms)) {
         let (entries, exits) = sums(direction);
         doubt(tx, source.venue, zone, (-entries, -exits)).await?;
+        if !mutant::active(Mutant::ExitsCountAtOnce) {
+            raise_tally(tx, source.venue, zone, Actor::from(id), (0, exits)).await?;
+        }
     }
     Ok(())
 }
@@ -228,8 +235,10 @@ pub(super) async fn rest_on(
         let of = EventId { device: actor.device, epoch: row.get(2)?, seq: row.get(3)? };
         if new.counts(of, row.get(4)?, row.get(5)?) {
             let moved = (row.get(6)?, row.get(7)?);
-            raise_tally(tx, venue, zone, actor, moved).await?;
-            if row.get::<bool>(8)? {
+            let unknown = row.get::<bool>(8)?;
+            let exits = if unknown && !mutant::active(Mutant::ExitsCountAtOnce) { 0 } else { moved.1 };
+            raise_tally(tx, venue, zone, actor, (moved.0, exits)).await?;
+            if unknown {
                 doubt(tx, venue, zone, moved).await?;
             }
         }

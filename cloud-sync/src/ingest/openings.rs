@@ -33,6 +33,8 @@ pub(super) enum Word {
     Taken,
     /// It was carried out.
     Opened,
+    /// It was carried out, and whether somebody went through is seen later.
+    Watched,
     /// One that completes it was carried out.
     Completed,
     /// Something went through.
@@ -40,12 +42,13 @@ pub(super) enum Word {
 }
 
 impl Word {
-    const ALL: [Self; 4] = [Self::Taken, Self::Opened, Self::Completed, Self::Passed];
+    const ALL: [Self; 5] = [Self::Taken, Self::Opened, Self::Watched, Self::Completed, Self::Passed];
 
     fn name(self) -> &'static str {
         match self {
             Self::Taken => "taken",
             Self::Opened => "opened",
+            Self::Watched => "watched",
             Self::Completed => "completed",
             Self::Passed => "passed",
         }
@@ -183,8 +186,12 @@ pub(super) async fn hear(
     let mut after = opening.clone();
     match word {
         Word::Opened => after.opened = true,
+        Word::Watched => after.opened |= opening.direction == Direction::In,
         Word::Completed => after.completed = true,
-        Word::Passed => after.passed_by = Some(opening.passed_by.map_or(by, |known| known.min(by))),
+        Word::Passed => {
+            after.opened |= opening.direction == Direction::Out;
+            after.passed_by = Some(opening.passed_by.map_or(by, |known| known.min(by)));
+        }
         // Of several the least counts, whichever came first.
         Word::Taken => after.taken_by = Some(opening.taken_by.map_or(by, |known| known.min(by))),
     }
@@ -196,9 +203,12 @@ pub(super) async fn hear(
     if opening.unknown() && !after.unknown() {
         for (zone, generation) in &after.zones {
             counts::make_certain(tx, source, *zone, (of, *generation, after.at_ms), after.direction, news).await?;
+            if after.direction == Direction::Out {
+                news.zones.insert(*zone);
+            }
         }
     }
-    if word == Word::Opened
+    if after.opened
         && !opening.opened
         && let Some(first) = after.reopens
     {

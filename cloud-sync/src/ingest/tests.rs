@@ -8,8 +8,8 @@ mod taken_back;
 
 use gate_core::canonical;
 use gate_core::event::{Event, EventBody, Head, Part};
-use gate_core::ids::{DeviceId, Direction, EventId, GateId, Hash, VenueId};
-use gate_core::journal::SealedEvent;
+use gate_core::ids::{DeviceId, Direction, EventId, GateId, Hash, VenueId, ZoneId};
+use gate_core::journal::{Journal, SealedEvent};
 use gate_core::occupancy::Recount;
 use gate_core::pass::Keyring;
 use gate_core::product::Rule;
@@ -92,6 +92,14 @@ impl Lot {
         }
         events
     }
+}
+
+/// Somebody presses the exit button and drives out.
+fn leave(journal: &mut Journal, zone: ZoneId, generation: u64, at_ms: i64) -> [SealedEvent; 2] {
+    let button = EventBody::ExitButton { zones: vec![zone], generations: vec![generation] };
+    let asked = journal.append(None, now(at_ms), button);
+    let of = asked.event.id;
+    [asked, journal.append(None, now(at_ms), EventBody::Opened { of, watched: false })]
 }
 
 fn bytes(events: &[SealedEvent]) -> Vec<Vec<u8>> {
@@ -237,13 +245,15 @@ async fn other_gates_hear_of_uses_and_counts_as_signed_changes() {
     assert_eq!(super::merged(counts[0]).occupancy(), 2);
 
     let (mut journal, opened) = lot.exit.journal(21, None);
-    let gone = journal.append(
-        None,
-        now(NOON + 5000),
-        EventBody::ExitButton { zones: vec![lot.exit.zone], generations: vec![0] },
-    );
-    lot.exit.push(&lot.world, &[opened.bytes, gone.bytes]).await;
+    let [asked, gone] = leave(&mut journal, lot.exit.zone, 0, NOON + 5000);
+    let before = lot.exit.replica(&lot.world).await.len();
+    lot.exit.push(&lot.world, &[opened.bytes, asked.bytes]).await;
+    assert_eq!(lot.occupancy().await, 2, "nobody has left yet");
+    lot.exit.push(&lot.world, &[gone.bytes]).await;
     assert_eq!(lot.occupancy().await, 1);
+    let told = lot.exit.replica(&lot.world).await.split_off(before);
+    let Some(Change::Count(tally)) = told.last() else { panic!("{told:?}") };
+    assert_eq!(super::merged(tally).occupancy(), 1, "the place is given back when it is free");
 }
 
 #[tokio::test]
@@ -333,10 +343,9 @@ async fn fifty_interleavings_of_two_journals_give_one_picture() {
         let (mut journal, opened) = lot.exit.journal(21, None);
         let mut went = vec![opened.bytes];
         for n in 0..3 {
-            let leave = EventBody::ExitButton { zones: vec![zone], generations: vec![0] };
-            went.push(journal.append(None, now(NOON + 5000 + n), leave).bytes);
+            went.extend(leave(&mut journal, zone, 0, NOON + 5000 + n).map(|event| event.bytes));
         }
-        let of = Event::decode(&went[2]).unwrap().id;
+        let of = Event::decode(&went[3]).unwrap().id;
         went.push(journal.append(None, now(NOON + 9000), EventBody::Annulled { of }).bytes);
         let mut order: Vec<(&TestDevice, Vec<u8>)> = came.into_iter().map(|event| (&lot.entrance, event)).collect();
         order.extend(went.into_iter().map(|event| (&lot.exit, event)));
@@ -378,7 +387,14 @@ async fn a_recount_starts_the_number_anew() {
     let zone = lot.entrance.zone;
     let frontier = vec![lot.morning(vec![])[2].event.id];
     let recount = |generation, observed| {
-        EventBody::Recounted(Recount { zone, generation, observed, at_ms: NOON + 1500, frontier: frontier.clone() })
+        EventBody::Recounted(Recount {
+            zone,
+            generation,
+            observed,
+            at_ms: NOON + 1500,
+            frontier: frontier.clone(),
+            before: None,
+        })
     };
     // The recount heard of two of the three admissions and saw seven cars.
     let events = lot.morning(vec![recount(1, 7), recount(1, 99), recount(0, 50)]);

@@ -1,5 +1,7 @@
 //! Batches: so many passes of one vendor and one product, made at once or not at all.
 
+use std::collections::BTreeMap;
+
 use axum::extract::State;
 use axum::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
@@ -83,6 +85,16 @@ pub struct BatchInfo {
     valid_from_ms: i64,
     valid_until_ms: i64,
     issued_ms: i64,
+}
+
+/// What the audit keeps of a batch.
+#[derive(Serialize)]
+struct Issue<'a> {
+    #[serde(flatten)]
+    batch: BatchInfo,
+    romanian: bool,
+    child: bool,
+    reference: Option<&'a str>,
 }
 
 /// A batch with its passes.
@@ -299,7 +311,10 @@ async fn issue(tx: &mut Tx, app: &App, manager: &Manager, asked: &BatchAsked) ->
             }));
         }
     }
-    audit::record(tx, app, manager, "batch.issue", None, Some(asked)).await?;
+    let issued = one(tx, venue, &batch).await?;
+    let noted =
+        Issue { batch: issued, romanian: asked.romanian, child: asked.child, reference: asked.reference.as_deref() };
+    audit::record(tx, app, manager, "batch.issue", None, Some(&noted)).await?;
     replica::publish(tx, app.master(), venue, changes).await?;
     let base = format!("/v1/venues/{venue}/batches/{batch}");
     Ok(BatchMade {
@@ -438,10 +453,12 @@ pub async fn revoke(
         .change(manager.venue, async |tx| {
             one(tx, manager.venue, &id).await?;
             let mut changes = Vec::new();
+            let mut before = BTreeMap::new();
             for pass in passes(tx, manager.venue, &id).await? {
                 match pass.standing {
                     PassStanding::Live | PassStanding::Blocked => {
                         let named = (&pass.claims.vendor, pass.claims.cti);
+                        before.insert(pass.claims.cti.to_string(), issuing::standing_text(pass.standing));
                         ingest::recheck_standing(tx, manager.venue, named, "revoked", app.now_ms()).await?;
                         changes.push(Change::Pass(PassChange {
                             pass: pass.claims.id(),
@@ -457,7 +474,10 @@ pub async fn revoke(
             )
             .await?;
             let revoked = changes.len();
-            audit::record(tx, &app, &manager, "batch.revoke", None, Some(&id)).await?;
+            let after: BTreeMap<_, _> = before.keys().map(|cti| (cti.clone(), "revoked")).collect();
+            // Those that were revoked or superseded already stay as they were.
+            let noted = |standing: &BTreeMap<String, &str>| serde_json::json!({"batch_id": id, "passes": standing});
+            audit::record(tx, &app, &manager, "batch.revoke", Some(&noted(&before)), Some(&noted(&after))).await?;
             replica::publish(tx, app.master(), manager.venue, changes).await?;
             Ok(revoked)
         })

@@ -397,13 +397,16 @@ async fn carry_out(
             vec![]
         }
         Doing::Release => {
+            let before = gates::standing(tx, venue, device()?).await?;
             if !fence::lift(tx, venue, device()?).await? {
                 return Err(ApiError::conflict("not_fenced", "The device is not fenced: close it with a note."));
             }
+            let after = gates::standing(tx, venue, device()?).await?;
+            audit::record(tx, app, manager, "device.release", Some(&before), Some(&after)).await?;
             ingest::retry(tx, venue, device()?, None, app.now_ms()).await?.1
         }
         Doing::Withdraw => {
-            let change = gates::withdraw(tx, app, venue, device()?).await?;
+            let change = gates::withdraw_noted(tx, app, manager, device()?).await?;
             vec![change.ok_or_else(|| ApiError::not_found("device"))?]
         }
         Doing::Retry => {
@@ -460,7 +463,8 @@ pub async fn retry(
             return Err(ApiError::conflict("not_believed", "Its device is fenced or withdrawn: look at that conflict first."));
         }
         let changes = again(tx, &app, manager.venue, (row.get(0)?, hash)).await?;
-        audit::record(tx, &app, &manager, "parked.retry", None, Some(&hash)).await?;
+        let noted = |parked: bool| serde_json::json!({"hash": hash, "parked": parked});
+        audit::record(tx, &app, &manager, "parked.retry", Some(&noted(true)), Some(&noted(false))).await?;
         replica::publish(tx, app.master(), manager.venue, changes).await?;
         Ok(StatusCode::NO_CONTENT)
     })

@@ -54,17 +54,22 @@ pub async fn invite(
         if exists == 0 {
             return Err(ApiError::not_found("gate"));
         }
-        tx.execute(
-            "DELETE FROM enrolments WHERE venue_id = $1 AND gate_id = $2 AND device_id IS NULL",
-            params![manager.venue, gate],
-        )
-        .await?;
+        // A new code ends the one before it.
+        let ended = tx
+            .query(
+                "DELETE FROM enrolments WHERE venue_id = $1 AND gate_id = $2 AND device_id IS NULL RETURNING expires_ms",
+                params![manager.venue, gate],
+            )
+            .await?;
+        let before = ended.first().map(|row| row.get::<i64>(0)).transpose()?;
         tx.execute(
             "INSERT INTO enrolments (code, venue_id, gate_id, expires_ms, device_id) VALUES ($1, $2, $3, $4, NULL)",
             params![app.master().peppered("gateenrolment/1", &code), manager.venue, gate, expires_ms],
         )
         .await?;
-        Ok(audit::record(tx, &app, &manager, "gate.enrolment", None, Some(&gate)).await?)
+        let code = |expires_ms: i64| serde_json::json!({"gate_id": gate, "expires_ms": expires_ms});
+        let before = before.map(code);
+        Ok(audit::record(tx, &app, &manager, "gate.enrolment", before.as_ref(), Some(&code(expires_ms))).await?)
     })
     .await?;
     Ok((StatusCode::CREATED, Json(Invitation { code, expires_ms })))

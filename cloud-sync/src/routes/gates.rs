@@ -12,6 +12,7 @@ use serde_bytes::ByteBuf;
 use utoipa::ToSchema;
 
 use super::setup::text;
+use super::zones::ZoneInfo;
 use super::{rights, zones};
 use crate::app::App;
 use crate::auth::Manager;
@@ -139,7 +140,7 @@ pub async fn create(
         },
         open_ms,
     };
-    let gate = app
+    let info = app
         .change(manager.venue, async |tx| {
             let zone = zones::one(tx, manager.venue, gate.zone)
                 .await?
@@ -157,26 +158,29 @@ pub async fn create(
                         zone.rights_holder = Some(gate.id);
                         zones::update(tx, manager.venue, &zone).await?;
                         rights::note(tx, manager.venue, &before, &zone, 0).await?;
+                        let daily = zones::daily(tx, manager.venue, zone.id).await?;
+                        let (was, is) = (ZoneInfo::of(&before, daily), ZoneInfo::of(&zone, daily));
+                        audit::record(tx, &app, &manager, "zone.change", Some(&was), Some(&is)).await?;
                         changes.push(Change::Zone(zone));
                     }
                 }
             }
-            audit::record(tx, &app, &manager, "gate.create", None, Some(&gate)).await?;
+            let info = GateInfo {
+                id: gate.id.to_string(),
+                lane_id: gate.lane.to_string(),
+                zone_id: gate.zone.to_string(),
+                name: gate.name,
+                direction: asked.direction,
+                staffed: gate.staffed,
+                egress,
+                open_ms: gate.open_ms,
+                device_id: None,
+            };
+            audit::record(tx, &app, &manager, "gate.create", None, Some(&info)).await?;
             replica::publish(tx, app.master(), manager.venue, changes).await?;
-            Ok(gate)
+            Ok(info)
         })
         .await?;
-    let info = GateInfo {
-        id: gate.id.to_string(),
-        lane_id: gate.lane.to_string(),
-        zone_id: gate.zone.to_string(),
-        name: gate.name,
-        direction: asked.direction,
-        staffed: gate.staffed,
-        egress,
-        open_ms: gate.open_ms,
-        device_id: None,
-    };
     Ok((StatusCode::CREATED, Json(info)))
 }
 
@@ -190,12 +194,40 @@ pub async fn revoke_device(
     Within(device): Within<DeviceId>,
 ) -> Result<StatusCode, ApiError> {
     app.change(manager.venue, async |tx| {
-        let change = withdraw(tx, &app, manager.venue, device).await?.ok_or_else(|| ApiError::not_found("device"))?;
-        audit::record(tx, &app, &manager, "device.revoke", None, Some(&device)).await?;
+        let change = withdraw_noted(tx, &app, &manager, device).await?.ok_or_else(|| ApiError::not_found("device"))?;
         replica::publish(tx, app.master(), manager.venue, vec![change]).await?;
         Ok(StatusCode::NO_CONTENT)
     })
     .await
+}
+
+/// States that a device is withdrawn, and who wanted it.
+pub async fn withdraw_noted(
+    tx: &mut Tx,
+    app: &App,
+    manager: &Manager,
+    device: DeviceId,
+) -> Result<Option<Change>, ApiError> {
+    let before = standing(tx, manager.venue, device).await?;
+    let change = withdraw(tx, app, manager.venue, device).await?;
+    let after = standing(tx, manager.venue, device).await?;
+    if change.is_some() {
+        audit::record(tx, app, manager, "device.revoke", Some(&before), Some(&after)).await?;
+    }
+    Ok(change)
+}
+
+/// Whether a device is believed, as the audit keeps it.
+pub async fn standing(tx: &mut Tx, venue: VenueId, device: DeviceId) -> Result<serde_json::Value, DbError> {
+    let row = tx
+        .first(
+            "SELECT revoked_ms, fenced_ms FROM devices WHERE venue_id = $1 AND device_id = $2",
+            params![venue, device],
+        )
+        .await?;
+    let Some(row) = row else { return Ok(serde_json::Value::Null) };
+    let (revoked_ms, fenced_ms): (Option<i64>, Option<i64>) = (row.get(0)?, row.get(1)?);
+    Ok(serde_json::json!({"device_id": device, "revoked_ms": revoked_ms, "fenced_ms": fenced_ms}))
 }
 
 /// States that a device is withdrawn.

@@ -1,5 +1,6 @@
 //! One file per resource. Every route is listed here once and described by its own attributes.
 
+mod audit;
 mod batches;
 mod conflicts;
 mod enrolment;
@@ -18,7 +19,7 @@ mod sync;
 mod time;
 mod vendors;
 mod venues;
-mod zones;
+pub mod zones;
 
 #[cfg(test)]
 pub use batches::texts as batch_texts;
@@ -37,6 +38,7 @@ pub fn all() -> OpenApiRouter<App> {
         .routes(routes!(session::who, session::log_in, session::log_out))
         .routes(routes!(venues::create))
         .routes(routes!(venues::show, venues::change))
+        .routes(routes!(audit::list))
         .routes(routes!(overview::overview))
         .routes(routes!(overview::live))
         .routes(routes!(zones::list, zones::create))

@@ -209,8 +209,8 @@ async fn stand(
         }
         set(tx, manager.venue, &pass, to, app.now_ms()).await?;
         let (before, after) = (issuing::standing_text(pass.standing), issuing::standing_text(to));
-        audit::record(tx, app, manager, action, Some(&format!("{cti} {before}")), Some(&format!("{cti} {after}")))
-            .await?;
+        let noted = |standing: &str| serde_json::json!({"cti": cti, "standing": standing});
+        audit::record(tx, app, manager, action, Some(&noted(before)), Some(&noted(after))).await?;
         replica::publish(tx, app.master(), manager.venue, vec![told(&pass, to)]).await?;
         Ok(StatusCode::NO_CONTENT)
     })
@@ -314,7 +314,9 @@ pub async fn reissue(
             )
             .await?;
             let names = (cti.to_string(), new.claims.cti.to_string());
-            audit::record(tx, &app, &manager, "pass.reissue", Some(&names.0), Some(&names.1)).await?;
+            let noted = |standing: PassStanding, by: Option<&String>| serde_json::json!({"cti": names.0, "standing": issuing::standing_text(standing), "superseded_by": by});
+            let (before, after) = (noted(old.standing, None), noted(PassStanding::Superseded, Some(&names.1)));
+            audit::record(tx, &app, &manager, "pass.reissue", Some(&before), Some(&after)).await?;
             let changes = vec![told(&old, PassStanding::Superseded), told(&new, PassStanding::Live)];
             replica::publish(tx, app.master(), manager.venue, changes).await?;
             Ok(Reissued { cti: names.1, short_code: new.short_code().to_string() })

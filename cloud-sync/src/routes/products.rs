@@ -239,7 +239,7 @@ pub async fn create(
         let detail = "The scope home_gate needs the one entrance that takes the pass, and no other scope has one.";
         return Err(ApiError::field("/home_gate", detail));
     }
-    let (product, found) = app
+    let made = app
         .change(manager.venue, async |tx| {
             for (at, zone) in product.zones.iter().enumerate() {
                 if zones::one(tx, manager.venue, *zone).await?.is_none() {
@@ -263,11 +263,12 @@ pub async fn create(
                 }
                 other => other?,
             }
-            audit::record(tx, &app, &manager, "product.create", None, Some(&product)).await?;
             replica::publish(tx, app.master(), manager.venue, vec![Change::Product(product.clone())]).await?;
             let found = exposure(&product, entrances(tx, manager.venue, &product).await?, None);
-            Ok((product, found))
+            let made = ProductInfo::from((product, ExposureInfo::new(found, 0)));
+            audit::record(tx, &app, &manager, "product.create", None, Some(&made)).await?;
+            Ok(made)
         })
         .await?;
-    Ok((StatusCode::CREATED, Json((product, ExposureInfo::new(found, 0)).into())))
+    Ok((StatusCode::CREATED, Json(made)))
 }

@@ -38,8 +38,8 @@ pub struct Recounted {
 /// What the audit keeps of a recount.
 #[derive(Serialize)]
 struct Audited<'a> {
-    zone: ZoneId,
-    number: u32,
+    id: ZoneId,
+    occupancy: u32,
     event: Option<String>,
     reason: Option<&'a str>,
 }
@@ -69,8 +69,8 @@ pub async fn recount(
                 params![manager.venue, event, manager.person.as_str(), reason.as_str()],
             )
             .await?;
-            let was = Audited { zone: id, number: before, event: None, reason: None };
-            let is = Audited { zone: id, number: after, event: Some(event.to_string()), reason: Some(&reason) };
+            let was = Audited { id, occupancy: before, event: None, reason: None };
+            let is = Audited { id, occupancy: after, event: Some(event.to_string()), reason: Some(&reason) };
             audit::record(tx, &app, &manager, "zone.recount", Some(&was), Some(&is)).await?;
             replica::publish(tx, app.master(), manager.venue, changes).await?;
             Ok(Recounted { event: event.to_string(), before, after })

@@ -1,5 +1,7 @@
 //! The API as a whole: every refusal is a problem, every route is described, and gates get in by one code.
 
+mod audit;
+mod resets;
 mod trust;
 
 use axum::body::Body;
@@ -272,6 +274,7 @@ async fn settings_reach_the_gates_and_the_first_entrance_holds_the_rights() {
             | Change::Pass(_)
             | Change::Use(_)
             | Change::Count(_)
+            | Change::Reset(_)
             | Change::Unknown(_) => {}
         }
     }

@@ -173,7 +173,8 @@ pub async fn change(
                 params![after.name.as_str(), after.day_rule.boundary_min, manager.venue],
             )
             .await?;
-            audit::record(tx, &app, &manager, "venue.change", Some(&before), Some(&after)).await?;
+            let (was, is) = (info(manager.venue, before), info(manager.venue, after.clone()));
+            audit::record(tx, &app, &manager, "venue.change", Some(&was), Some(&is)).await?;
             replica::publish(tx, app.master(), manager.venue, vec![Change::Venue(after.clone())]).await?;
             Ok(after)
         })

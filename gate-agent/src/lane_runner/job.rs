@@ -8,7 +8,6 @@ use gate_core::time::Now;
 use crate::replica::{Replica, ReplicaError};
 
 /// A piece of work for the writer of the replica.
-#[expect(clippy::large_enum_variant, reason = "one at a time, handed over and carried out")]
 #[derive(Debug)]
 pub enum Job {
     /// Write down what happened.
@@ -32,6 +31,13 @@ pub enum Job {
         /// Unix milliseconds.
         floor_ms: i64,
     },
+    /// Begin the zones anew with nobody for which that is due.
+    ResetZones {
+        /// The lane, once the gate is set up.
+        lane: Option<LaneId>,
+        /// When.
+        now: Now,
+    },
     /// Look for admissions of an earlier run whose pulse nobody confirmed.
     Unsettled,
 }
@@ -43,12 +49,16 @@ pub enum StorageNews {
     Stored(Ticket, EventId),
     /// A record could not be stored, and why.
     NotStored(Ticket, String),
+    /// Something for which nobody waits could not be written or read, and why.
+    Failed(String),
     /// The database is damaged, and how: the program must end, so that the next start mends it.
     Damaged(String),
     /// Storage took a probe after a failure: it works again.
     WorksAgain,
     /// Storage did not take the probe either.
     StillFails,
+    /// A zone began anew with nobody.
+    ZonesReset,
     /// Admissions of an earlier run whose pulse nobody confirmed.
     Unsettled(Vec<(EventId, Option<LaneId>)>),
 }
@@ -62,10 +72,7 @@ impl Job {
                 (Err(error @ ReplicaError::Damaged { .. }), _) => Some(StorageNews::Damaged(error.to_string())),
                 (Err(error), Some(ticket)) => Some(StorageNews::NotStored(ticket, error.to_string())),
                 (Ok(_), None) => None,
-                (Err(error), None) => {
-                    tracing::error!(%error, "an event could not be stored");
-                    None
-                }
+                (Err(error), None) => Some(StorageNews::Failed(error.to_string())),
             },
             Self::Probe { now } => {
                 let body =
@@ -84,12 +91,18 @@ impl Job {
                 }
                 None
             }
-            Self::Unsettled => match replica.unsettled() {
-                Ok(events) => Some(StorageNews::Unsettled(events)),
+            Self::ResetZones { lane, now } => match replica.reset_zones(lane, now) {
+                Ok(done) => (!done.is_empty()).then_some(StorageNews::ZonesReset),
+                Err(error @ ReplicaError::Damaged { .. }) => Some(StorageNews::Damaged(error.to_string())),
                 Err(error) => {
-                    tracing::error!(%error, "unsettled admissions could not be read");
+                    tracing::error!(%error, "a zone could not be reset; it is tried again");
                     None
                 }
+            },
+            Self::Unsettled => match replica.unsettled() {
+                Ok(events) => Some(StorageNews::Unsettled(events)),
+                Err(error @ ReplicaError::Damaged { .. }) => Some(StorageNews::Damaged(error.to_string())),
+                Err(error) => Some(StorageNews::Failed(error.to_string())),
             },
         }
     }

@@ -60,7 +60,7 @@ impl Judge {
     }
 
     /// Decides about the newest pass once more, for nobody. SQLite drops its pages with each commit of the writer, and an
-    /// idle processor its caches: the next driver must not wait for them.
+    /// idle processor its caches: who comes next must not wait for them.
     pub fn rehearse(&mut self, replica: &mut ReplicaReader, gate: &GateRow, now: Now) -> Result<(), ReplicaError> {
         let text = self.rehearsed();
         self.decide(&text, replica, gate, Readiness::Ready, now).map(drop)

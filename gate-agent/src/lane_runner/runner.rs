@@ -30,6 +30,9 @@ use crate::sync::engine::SignedMoment;
 /// screens and processor from the record that somebody waits for.
 const UNSEEN_WAIT_US: u64 = 100_000;
 
+/// How often it is looked whether a zone is to be reset, microseconds.
+const RESETS_US: u64 = 5_000_000;
+
 /// What a lane can do and read.
 pub trait Ports {
     /// What the clocks read now.
@@ -70,6 +73,8 @@ pub struct Runner<P> {
     times: OpeningTimes,
     /// The pulse that was asked for and has no answer yet.
     asked: Option<Asked>,
+    /// What an opening came to could not be read or written: it is asked for again when storage works.
+    settle_again: bool,
     fullness: Fullness,
     status: Option<ReplicaStatus>,
     status_wanted: bool,
@@ -87,6 +92,8 @@ pub struct Runner<P> {
     /// Set while events can't be written: when the next probe is due.
     unwritable: Option<Retry>,
     probing: bool,
+    /// When it is looked next whether a zone is to be reset, monotonic microseconds.
+    resets_us: u64,
     replica: ReplicaReader,
     inputs: LaneInputs,
     facts: watch::Sender<Facts>,
@@ -114,6 +121,7 @@ impl<P: Ports> Runner<P> {
             texts: HashMap::new(),
             times: OpeningTimes::default(),
             asked: None,
+            settle_again: false,
             fullness: Fullness::Open,
             status: None,
             status_wanted: true,
@@ -125,6 +133,7 @@ impl<P: Ports> Runner<P> {
             unreadable: None,
             unwritable: None,
             probing: false,
+            resets_us: 0,
             replica,
             inputs,
             facts,
@@ -306,6 +315,7 @@ impl<P: Ports> Runner<P> {
     /// Something the eye says.
     pub fn eye(&mut self, event: ReaderEvent) {
         match event {
+            ReaderEvent::Looking => self.rehearse(),
             ReaderEvent::Seen { captured_mono_us, decode_us, texts, .. } => {
                 if !texts.is_empty() {
                     self.times.frame_us = captured_mono_us;
@@ -412,20 +422,32 @@ impl<P: Ports> Runner<P> {
                 self.feed(LaneEvent::NotStored(ticket));
                 self.tell(|facts| facts.storage_fault = Some(why));
             }
+            StorageNews::Failed(why) => {
+                tracing::error!(%why, "storage failed; what is not settled is asked for again when it works");
+                self.unwritable.get_or_insert(Retry::after(self.us()));
+                self.settle_again = true;
+                self.tell(|facts| facts.storage_fault = Some(why));
+            }
             StorageNews::Damaged(why) => self.cannot_read(&why, None),
             StorageNews::WorksAgain => {
                 self.unwritable = None;
                 self.probing = false;
                 self.tell(|facts| facts.storage_fault = None);
                 self.feed(LaneEvent::Part { part: Part::Storage, working: true, detail: String::new() });
+                if std::mem::take(&mut self.settle_again) {
+                    self.ask_for_unsettled();
+                }
             }
             StorageNews::StillFails => {
                 self.probing = false;
                 let us = self.us();
                 self.unwritable = Some(self.unwritable.map_or_else(|| Retry::after(us), |retry| retry.again(us)));
             }
+            StorageNews::ZonesReset => self.status_wanted = true,
             StorageNews::Unsettled(events) => {
-                for (event, _) in events {
+                // What the lane is doing just now it settles itself.
+                let under_way = self.lane.under_way();
+                for (event, _) in events.into_iter().filter(|(event, _)| Some(*event) != under_way) {
                     tracing::info!(event.id = %event, "asking gate-io what became of an admission");
                     self.ports.query(&event.to_string());
                 }
@@ -460,12 +482,16 @@ impl<P: Ports> Runner<P> {
         if !self.probing && self.unwritable.is_some_and(|retry| retry.is_due(us)) {
             self.probe_storage();
         }
-        self.rehearse();
         let now = self.now();
+        let resets = self.status.as_ref().is_some_and(|status| status.zones.iter().any(|zone| zone.resets));
+        if resets && self.standing == Standing::Ready && us >= self.resets_us {
+            self.resets_us = us + RESETS_US;
+            self.ports.store(Job::ResetZones { lane: self.gate.as_ref().map(|gate| gate.lane), now });
+        }
         self.facts.send_if_modified(|facts| facts.moved_to(now));
     }
 
-    /// Keeps what a decision reads in memory, off the way of any driver.
+    /// Decides for nobody while the eye looks at a frame, so that what a decision reads is in memory when a code comes.
     fn rehearse(&mut self) {
         if self.standing != Standing::Ready {
             return;
@@ -565,7 +591,8 @@ impl<P: Ports> Runner<P> {
         }
         let now = self.now();
         let body = match answer {
-            Answer::Done => EventBody::Opened { of },
+            // Whether somebody went through meanwhile was not seen.
+            Answer::Done => EventBody::Opened { of, watched: self.inputs.presence && self.inputs.barrier },
             Answer::NotDone => EventBody::NotOpened { of, unknown: false },
             Answer::Unknown => EventBody::NotOpened { of, unknown: true },
         };

@@ -174,6 +174,11 @@ struct Scene {
     us: u64,
     lamps: Vec<Pattern>,
     tickets: Vec<Ticket>,
+    /// How often storage was asked what is not settled, and tried.
+    unsettled: u32,
+    probes: u32,
+    /// What the hand was asked about.
+    queries: Vec<String>,
 }
 
 impl Ports for Watched {
@@ -183,14 +188,20 @@ impl Ports for Watched {
     fn pulse(&self, _name: &str, _ms: u32) -> Result<(), IoDown> {
         Ok(())
     }
-    fn query(&self, _name: &str) {}
+    fn query(&self, name: &str) {
+        self.0.borrow_mut().queries.push(name.to_owned());
+    }
     fn lamps(&self, pattern: Pattern) {
         self.0.borrow_mut().lamps.push(pattern);
     }
     fn alive(&self) {}
     fn store(&self, job: Job) {
-        if let Job::Record { ticket: Some(ticket), .. } = job {
-            self.0.borrow_mut().tickets.push(ticket);
+        let mut scene = self.0.borrow_mut();
+        match job {
+            Job::Record { ticket: Some(ticket), .. } => scene.tickets.push(ticket),
+            Job::Unsettled => scene.unsettled += 1,
+            Job::Probe { .. } => scene.probes += 1,
+            Job::Record { ticket: None, .. } | Job::RaiseFloor { .. } | Job::ResetZones { .. } => {}
         }
     }
 }
@@ -211,6 +222,43 @@ fn good_pass() -> String {
     gate_core::pass::issue(&claims, gate_core::ids::Kid([1, 2, 3, 4]), &key, gate_core::pass::VISITOR_LIMIT).unwrap()
 }
 
+/// A runner of a gate that is set up, its ports, and what its screens show.
+fn watched(folder: &Folder) -> (Runner<Watched>, Watched, watch::Receiver<Facts>) {
+    let mut venue = Venue::new();
+    let replica = venue.gate(&folder.db());
+    let (facts, facts_seen) = watch::channel(Facts::default());
+    let inputs = LaneInputs { presence: false, barrier: false };
+    let time = TimeKeeper::new(crate::clock::boot_id(), T0);
+    let known = Known { replica: replica.reader().unwrap(), inputs, time, facts };
+    let ports = Watched::default();
+    let mut runner = Runner::new(known, ports.clone());
+    runner.begin();
+    (runner, ports, facts_seen)
+}
+
+#[test]
+fn what_a_failing_disk_could_not_say_is_asked_for_again_when_it_works() {
+    let folder = Folder::new("settle");
+    let (mut runner, ports, facts) = watched(&folder);
+    let at_start = ports.0.borrow().unsettled;
+    runner.storage(StorageNews::Failed("no space left on the device".to_owned()));
+    assert!(facts.borrow().storage_fault.is_some(), "nobody was told");
+    for second in 1..=40 {
+        ports.0.borrow_mut().us = second * 1_000_000;
+        runner.beat();
+    }
+    assert_eq!(ports.0.borrow().probes, 1, "one try at a time");
+    assert_eq!(ports.0.borrow().unsettled, at_start, "asked while it fails");
+    for _ in 0..2 {
+        runner.storage(StorageNews::WorksAgain);
+        assert_eq!(ports.0.borrow().unsettled, at_start + 1, "asked once");
+    }
+    assert_eq!(facts.borrow().storage_fault, None);
+    let event = EventId { device: DEVICE, epoch: 1, seq: 9 };
+    runner.storage(StorageNews::Unsettled(vec![(event, None)]));
+    assert_eq!(ports.0.borrow().queries, [event.to_string()]);
+}
+
 #[test]
 fn a_wait_is_shown_only_if_it_lasts() {
     let text = good_pass();
@@ -221,19 +269,7 @@ fn a_wait_is_shown_only_if_it_lasts() {
         (100_000, vec![Pattern::Yellow, Pattern::Green]),
     ] {
         let folder = Folder::new("wait");
-        let mut venue = Venue::new();
-        let replica = venue.gate(&folder.db());
-        let (facts, facts_seen) = watch::channel(Facts::default());
-        let inputs = LaneInputs { presence: false, barrier: false };
-        let known = Known {
-            replica: replica.reader().unwrap(),
-            inputs,
-            time: TimeKeeper::new(crate::clock::boot_id(), T0),
-            facts,
-        };
-        let ports = Watched::default();
-        let mut runner = Runner::new(known, ports.clone());
-        runner.begin();
+        let (mut runner, ports, facts_seen) = watched(&folder);
         ports.0.borrow_mut().lamps.clear();
         let seen = |texts| ReaderEvent::Seen { frame: 1, captured_mono_us: 1, decode_us: 1, texts, luma_mean: 90 };
         runner.eye(seen(vec![text.clone()]));

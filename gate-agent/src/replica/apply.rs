@@ -218,6 +218,7 @@ fn apply_change(checked: &mut Checked<'_>, identity: &Identity, side: i64, chang
             checked.put(&PASSES, &[side.into(), Value::Blob(keys::pass_key(&change.pass)), Value::Blob(value)])?;
         }
         Change::Use(mark) => take_use(checked, mark)?,
+        Change::Reset(reset) => setting(keys::RESET, reset.zone.0.as_bytes(), canonical::encode(&reset.daily))?,
         Change::Count(tally) => counts::rest_on(checked, tally.zone, &tally.basis, &tally.counts)?,
         Change::Unknown(bytes) => {
             tracing::warn!(

@@ -6,8 +6,8 @@
 use gate_core::event::Counted;
 use gate_core::ids::{DeviceId, Direction, EventId, ZoneId};
 use gate_core::occupancy::{Actor, ActorCount, Basis, ZoneCount};
-use rusqlite::OptionalExtension;
 use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension};
 use uuid::Uuid;
 
 use super::Fault;
@@ -51,7 +51,9 @@ pub(crate) fn move_through(checked: &mut Checked<'_>, passage: &Passage<'_>) -> 
         )?;
         let (known_generation, demand) = number(checked, *zone)?;
         // The basis is looked at only where its generation alone does not answer.
-        if generation < known_generation && !basis_of(checked, *zone)?.counts(passage.of.1, generation, passage.at_ms) {
+        if generation < known_generation
+            && !basis_of(checked.db(), *zone)?.counts(passage.of.1, generation, passage.at_ms)
+        {
             continue;
         }
         let actor = Actor::from(passage.by);
@@ -60,6 +62,14 @@ pub(crate) fn move_through(checked: &mut Checked<'_>, passage: &Passage<'_>) -> 
         put_number(checked, *zone, known_generation, demand + entries - exits)?;
     }
     Ok(())
+}
+
+/// Whether the event at this position is counted in its zones.
+pub(crate) fn is_counted(checked: &Checked<'_>, position: i64) -> rusqlite::Result<bool> {
+    checked
+        .db()
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM movements WHERE position = ?1)")?
+        .query_row([position], |row| row.get(0))
 }
 
 /// Whether the event at this position was taken back in its zones already.
@@ -77,7 +87,7 @@ pub(crate) fn rest_on(
     basis: &Basis,
     told: &[ActorCount],
 ) -> Result<(), Fault> {
-    let known_basis = basis_of(checked, zone)?;
+    let known_basis = basis_of(checked.db(), zone)?;
     let rank = |basis: &Basis| (basis.generation, basis.event);
     if rank(basis) < rank(&known_basis) {
         return Ok(());
@@ -109,9 +119,8 @@ pub(crate) fn rest_on(
 }
 
 /// The recount a zone rests on.
-fn basis_of(checked: &Checked<'_>, zone: ZoneId) -> rusqlite::Result<Basis> {
-    let value: Option<Vec<u8>> = checked
-        .db()
+pub(crate) fn basis_of(db: &Connection, zone: ZoneId) -> rusqlite::Result<Basis> {
+    let value: Option<Vec<u8>> = db
         .prepare_cached("SELECT value FROM state WHERE kind = ?1 AND name = ?2")?
         .query_row(rusqlite::params![keys::ZONE_BASIS, zone.0.as_bytes()], |row| row.get(0))
         .optional()?;

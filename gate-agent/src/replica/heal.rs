@@ -1,4 +1,5 @@
-//! A start that meets a damaged database heals it: the journal is saved out of it, the rest comes from the cloud again.
+//! A start that meets a damaged database heals it: the journal is saved out of it, the rest comes from the cloud again. One
+//! that meets an empty database on a device that was enrolled begins it anew.
 //!
 //! The damaged file is kept aside. Until the replica is complete again the gate does not decide about anybody, so nothing
 //! that rotted ever opens or closes a gate.
@@ -6,6 +7,7 @@
 use std::path::Path;
 
 use gate_core::event::{EventBody, Part};
+use gate_core::time::Now;
 
 use super::{Replica, ReplicaError, Salvaged, Start, reserve, salvage};
 use crate::identity::IdentityFile;
@@ -45,4 +47,17 @@ pub fn open_or_salvage(
         replica.record(None, start.now, EventBody::Health { part: Part::Storage, working, detail })?;
     }
     Ok((replica, Some(saved)))
+}
+
+/// Begins an empty database of a device that was enrolled: a card that lied about a sync may lose the file, or all of it,
+/// and then knows nothing of anybody. Says so in the journal, which raises the alarm; the cloud has the rest.
+pub fn begin_anew(replica: &mut Replica, enrolment: &IdentityFile, now: Now) -> Result<(), ReplicaError> {
+    tracing::error!("the database is empty although this device is enrolled: what it held is lost");
+    replica.set_identity(&enrolment.identity, &enrolment.enrolled(), now)?;
+    let lost = "the database was empty although this device is enrolled: events that were not sent are lost".to_owned();
+    let again = "a new database was begun; passes and settings are fetched again".to_owned();
+    for (working, detail) in [(false, lost), (true, again)] {
+        replica.record(None, now, EventBody::Health { part: Part::Storage, working, detail })?;
+    }
+    Ok(())
 }

@@ -45,6 +45,7 @@ pub(crate) const ZONE: i64 = 2;
 pub(crate) const GATE: i64 = 3;
 pub(crate) const VENDOR: i64 = 4;
 pub(crate) const PRODUCT: i64 = 5;
+pub(crate) const RESET: i64 = 6;
 
 /// One opening of the journal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -95,14 +95,14 @@ fn find_break(mut log: impl Read) -> Result<Option<u64>, Error> {
     }
     sum.go_on_from(&header[24..]);
     // Frames of an earlier round through the file have another salt and are over.
-    let mut salt = whole.then(|| header[16..24].to_vec());
+    let mut salt = [0; 8];
+    salt.copy_from_slice(&header[16..24]);
     let mut broken = if whole { None } else { Some(0) };
     let (mut number_of, mut after_commit) = (0, false);
     let mut frame = [0; FRAME_HEADER + PAGE];
     while fill(&mut log, &mut frame)? {
         number_of += 1;
         let (head, page) = frame.split_at(FRAME_HEADER);
-        let salt = salt.get_or_insert_with(|| head[8..16].to_vec());
         let follows = head[8..16] == salt[..] && sum.add(&head[..8]).add(page).is(&head[16..24]);
         if follows && broken.is_some() && after_commit {
             return Ok(broken);
@@ -112,6 +112,10 @@ fn find_break(mut log: impl Read) -> Result<Option<u64>, Error> {
         }
         after_commit = follows && number(&head[4..8]) != 0;
         sum.go_on_from(&head[16..24]);
+        if !whole {
+            // Nobody knows this round's salt: it is enough that a frame has that of the frame that it follows.
+            salt.copy_from_slice(&head[8..16]);
+        }
     }
     Ok(None)
 }
@@ -167,7 +171,12 @@ mod tests {
             log[at] ^= 4;
             log
         };
+        let mut swapped = log.clone();
+        for at in 0..PAGE {
+            swapped.swap(at, 20 * PAGE + at);
+        }
         for (name, log, opens) in [
+            ("the first kilobyte and another one changed places", swapped, false),
             ("untouched", log.clone(), true),
             ("nothing", vec![], true),
             ("the header's salt", flipped(17), false),

@@ -21,6 +21,8 @@ use super::{Fault, Replica, ReplicaError, counts, keys};
 pub(crate) const WAITS: i64 = 0;
 /// gate-io can't tell.
 const UNKNOWN: i64 = 1;
+/// The barrier opened for an exit; whether somebody went out is seen later.
+pub(crate) const OPEN: i64 = 2;
 
 /// Goes up first: what happened at the lane, and what opens its chain.
 const LANE: i64 = 0;
@@ -124,16 +126,17 @@ fn mean(checked: &mut Checked<'_>, position: i64, sealed: &SealedEvent) -> Resul
             }
             put_unsettled(checked, position, WAITS, event.lane)?;
         }
-        EventBody::Overridden { .. } => put_unsettled(checked, position, WAITS, event.lane)?,
-        EventBody::Opened { of } => {
-            if let Some(opened) = position_here(checked, *of)? {
-                keys::remove_state(checked, keys::UNSETTLED, &opened.to_be_bytes())?;
-            }
+        EventBody::Overridden { .. } | EventBody::ExitButton { .. } => {
+            put_unsettled(checked, position, WAITS, event.lane)?;
+        }
+        EventBody::Opened { of, .. } | EventBody::Passed { of: Some(of), .. } => {
+            complete(checked, &event.body, *of, event.lane)?;
         }
         EventBody::NotOpened { of, unknown: true } => {
-            // What is known to have opened has no row any more and stays so, whatever is said later.
+            // What is known to have opened stays so, whatever is said later.
             if let Some(asked) = position_here(checked, *of)?
-                && keys::numbers(checked.db(), keys::UNSETTLED, &asked.to_be_bytes())?.is_some()
+                && let Some((outcome, _)) = keys::numbers(checked.db(), keys::UNSETTLED, &asked.to_be_bytes())?
+                && outcome != OPEN
             {
                 put_unsettled(checked, asked, UNKNOWN, event.lane)?;
             }
@@ -141,9 +144,8 @@ fn mean(checked: &mut Checked<'_>, position: i64, sealed: &SealedEvent) -> Resul
         EventBody::Recounted(recount) => counts::rest_on(checked, recount.zone, &Basis::of(event.id, recount), &[])?,
         EventBody::NotOpened { unknown: false, .. }
         | EventBody::Annulled { .. }
-        | EventBody::ExitButton { .. }
         | EventBody::EpochOpened { .. }
-        | EventBody::Passed { .. }
+        | EventBody::Passed { of: None, .. }
         | EventBody::Refused { .. }
         | EventBody::Noise { .. }
         | EventBody::Repeated { .. }
@@ -153,19 +155,59 @@ fn mean(checked: &mut Checked<'_>, position: i64, sealed: &SealedEvent) -> Resul
         | EventBody::LaneClosed { .. } => {}
     }
     if let Some(counted) = event::counts_of(&event.body)
-        && !mutant::active(match counted.direction {
-            Direction::In => Mutant::RightsNotSpent,
-            Direction::Out => Mutant::LoseExits,
-        })
+        && (counted.direction == Direction::In || mutant::active(Mutant::ExitsCountAtOnce))
     {
-        let of = (position, event.id);
-        let passage = Passage { position, by: event.id, of, at_ms: event.at.wall_ms, counted };
-        counts::move_through(checked, &passage)?;
+        count(checked, position, event)?;
     }
     match event::taken_back(&event.body) {
         Some(of) => take_back(checked, position, event.id, of),
         None => Ok(()),
     }
+}
+
+/// Counts what an event counts, as made on the recount that it names. Once.
+fn count(checked: &mut Checked<'_>, position: i64, event: &Event) -> Result<(), Fault> {
+    let Some(counted) = event::counts_of(&event.body) else { return Ok(()) };
+    let lost = mutant::active(match counted.direction {
+        Direction::In => Mutant::RightsNotSpent,
+        Direction::Out => Mutant::LoseExits,
+    });
+    if lost || counts::is_counted(checked, position)? {
+        return Ok(());
+    }
+    let of = (position, event.id);
+    counts::move_through(checked, &Passage { position, by: event.id, of, at_ms: event.at.wall_ms, counted })
+}
+
+/// Something opened, or went through. An exit counts from now on if it is known to have been made, and with it the one
+/// that it completes.
+fn complete(checked: &mut Checked<'_>, body: &EventBody, of: EventId, lane: Option<LaneId>) -> Result<(), Fault> {
+    let Some((position, opening)) = earlier(checked, of)? else {
+        // Pruned, or not here: nothing is left to be settled but the note of it.
+        if let Some(gone) = position_here(checked, of)? {
+            keys::remove_state(checked, keys::UNSETTLED, &gone.to_be_bytes())?;
+        }
+        return Ok(());
+    };
+    let Some(direction) = event::counts_of(&opening.body).map(|counted| counted.direction) else { return Ok(()) };
+    let name = position.to_be_bytes();
+    let waits = keys::numbers(checked.db(), keys::UNSETTLED, &name)?.is_some();
+    if event::completes(body, direction).is_none() {
+        if direction == Direction::Out && waits {
+            put_unsettled(checked, position, OPEN, lane)?;
+        }
+        return Ok(());
+    }
+    keys::remove_state(checked, keys::UNSETTLED, &name)?;
+    if direction == Direction::Out && waits {
+        count(checked, position, &opening)?;
+        if let EventBody::Authorised { admission, .. } = &opening.body
+            && let Some(first) = admission.reopens
+        {
+            return complete(checked, body, first, lane);
+        }
+    }
+    Ok(())
 }
 
 /// When a pass ends, Unix seconds; 0 if it is none.
@@ -286,6 +328,8 @@ fn earlier(checked: &Checked<'_>, of: EventId) -> Result<Option<(i64, Event)>, F
 fn take_back(checked: &mut Checked<'_>, position: i64, by: EventId, of: EventId) -> Result<(), Fault> {
     let Some((taken_at, taken)) = earlier(checked, of)? else { return Ok(()) };
     keys::remove_state(checked, keys::UNSETTLED, &taken_at.to_be_bytes())?;
+    // An exit that did not count yet counts and is taken back, so that numbers only grow.
+    count(checked, taken_at, &taken)?;
     if let Some(pass) = event::pass_of(&taken.body)
         && let Some(mut row) = UseRow::find(checked, pass, of)?
         && !row.annulled

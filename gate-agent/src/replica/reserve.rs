@@ -327,14 +327,7 @@ impl Replica {
         if limit == 0 {
             return Ok(None);
         }
-        let used: i64 = self.read(|db| {
-            db.query_row(
-                "SELECT (page_count - freelist_count) * page_size FROM pragma_page_count(), pragma_freelist_count(), pragma_page_size()",
-                [],
-                |row| row.get(0),
-            )
-        })?;
-        let percent = used.cast_unsigned().saturating_mul(100) / limit;
+        let percent = self.read(used_bytes)?.saturating_mul(100) / limit;
         let waiting = self.pending_count()?;
         let told = match (self.reserve.alarmed, percent) {
             (false, ALARM_PERCENT..) => Some((
@@ -355,9 +348,15 @@ impl Replica {
     }
 }
 
+/// How much of the file is in use, bytes.
+pub(crate) fn used_bytes(db: &rusqlite::Connection) -> rusqlite::Result<u64> {
+    const USED: &str = "SELECT (page_count - freelist_count) * page_size FROM pragma_page_count(), pragma_freelist_count(), pragma_page_size()";
+    db.prepare_cached(USED)?.query_row([], |row| row.get::<_, i64>(0)).map(i64::cast_unsigned)
+}
+
 /// The size is looked at each time so many events were recorded.
 const LOOK_EVERY: u32 = 256;
 /// From this share of the space an alarm is raised.
-const ALARM_PERCENT: u64 = 90;
+pub(crate) const ALARM_PERCENT: u64 = 90;
 /// Below this share it ends.
 const CALM_PERCENT: u64 = 80;

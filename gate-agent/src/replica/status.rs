@@ -5,7 +5,7 @@ use gate_core::sync::v1::{GateRow, VenueRow, ZoneRow};
 use gate_core::time::Now;
 
 use super::view::{age_ms, occupancy, spaces, zone_count};
-use super::{ReplicaError, ReplicaReader, keys, outbox};
+use super::{ReplicaError, ReplicaReader, keys, outbox, reserve, resets};
 
 /// How the database stands at one moment.
 #[derive(Clone, PartialEq, Debug)]
@@ -26,6 +26,8 @@ pub struct ReplicaStatus {
     pub quarantined: u64,
     /// The newest of them and why.
     pub quarantine_reason: Option<(EventId, String)>,
+    /// How much of the database's file is in use, bytes.
+    pub used_bytes: u64,
     /// The zones this gate leads through, its own first.
     pub zones: Vec<ZoneStatus>,
 }
@@ -43,6 +45,8 @@ pub struct ZoneStatus {
     pub rights_held: u32,
     /// The recount generation its count rests on.
     pub generation: u64,
+    /// This gate begins it anew with nobody each day.
+    pub resets: bool,
 }
 
 impl ReplicaReader {
@@ -78,6 +82,8 @@ impl ReplicaReader {
                         capacity: row.capacity,
                         rights_held: space.rights_held,
                         generation: space.generation,
+                        resets: row.rights_holder == Some(gate.id)
+                            && resets::daily(db, progress.side, row.id)?.is_some(),
                         row,
                     });
                 }
@@ -95,6 +101,7 @@ impl ReplicaReader {
                 position: progress.position,
                 as_of_ms: keys::mark_integer(db, keys::AS_OF)?,
                 age_ms: age_ms(db, now)?,
+                used_bytes: reserve::used_bytes(db)?,
                 pending: outbox::waiting(db)?,
                 quarantined: many("SELECT count(*) FROM quarantine")?,
                 quarantine_reason: newest

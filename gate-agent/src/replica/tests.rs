@@ -7,4 +7,5 @@ mod full_disk;
 mod healing;
 mod journal;
 mod priorities;
+mod resets;
 mod views;

@@ -392,7 +392,8 @@ fn unopened(db: &Connection, seen: &[Seen]) -> rusqlite::Result<Option<Unopened>
     let Some(newest) = seen.iter().filter(|seen| seen.row.own > 0).max_by_key(|seen| seen.row.own) else {
         return Ok(None);
     };
-    let unsettled = keys::numbers(db, keys::UNSETTLED, &newest.row.own.to_be_bytes())?.is_some();
+    let outcome = keys::numbers(db, keys::UNSETTLED, &newest.row.own.to_be_bytes())?.map(|(outcome, _)| outcome);
+    let unsettled = outcome.is_some_and(|outcome| outcome != super::record::OPEN);
     if newest.row.reopens.is_some() || !unsettled {
         return Ok(None);
     }

@@ -8,7 +8,7 @@ use gate_core::sync::session::Link;
 use gate_core::time::{Now, Trust};
 use serde::Serialize;
 
-use crate::replica::ReplicaStatus;
+use crate::replica::{ALARM_PERCENT, ReplicaStatus};
 
 /// What the parts of the agent know.
 #[derive(Clone, Debug)]
@@ -25,6 +25,8 @@ pub struct Facts {
     pub gate_io: bool,
     /// Why nothing can be stored.
     pub storage_fault: Option<String>,
+    /// How much the database should use at most, bytes. 0: any.
+    pub space_limit_bytes: u64,
     /// Why this gate does not decide; `None` while it does.
     pub not_deciding: Option<NotDeciding>,
     /// Staff took the lane out of use.
@@ -46,6 +48,7 @@ impl Default for Facts {
             camera: None,
             gate_io: false,
             storage_fault: None,
+            space_limit_bytes: 0,
             not_deciding: None,
             closed: false,
             opening: None,
@@ -167,6 +170,10 @@ struct Status<'a> {
     gate_io: &'static str,
     storage: &'static str,
     storage_why: Option<&'a str>,
+    /// How full the database's space is, percent; `null` without a limit or before it was looked at.
+    space_percent: Option<u64>,
+    /// That is so much that somebody should do something.
+    space_alarm: bool,
     not_deciding: Option<&'static str>,
     not_deciding_why: Option<&'a str>,
 }
@@ -220,6 +227,10 @@ impl Facts {
             .and_then(|replica| replica.as_of_ms)
             .zip(self.now)
             .map(|(as_of, now)| (now.wall_ms - as_of).max(0) / 1000);
+        let space_percent = self
+            .replica
+            .as_ref()
+            .and_then(|replica| replica.used_bytes.saturating_mul(100).checked_div(self.space_limit_bytes));
         ScreenMessage {
             seq: self.version,
             gate: Gate {
@@ -269,6 +280,8 @@ impl Facts {
                 gate_io: if self.gate_io { "ok" } else { "lost" },
                 storage: if self.storage_fault.is_some() { "fault" } else { "ok" },
                 storage_why: self.storage_fault.as_deref(),
+                space_percent,
+                space_alarm: space_percent.is_some_and(|percent| percent >= ALARM_PERCENT),
                 not_deciding: self.not_deciding.as_ref().map(|not| not.code),
                 not_deciding_why: self.not_deciding.as_ref().map(|not| not.why.as_str()),
             },

@@ -240,6 +240,7 @@ mod tests {
     use gate_core::sync::v1::{Change, GateRow};
 
     use super::*;
+    use crate::replica::ReplicaStatus;
     use crate::replica::testing::{Folder, GATE, T0, Venue, at, gate_row};
 
     #[test]
@@ -315,6 +316,36 @@ mod tests {
         screen.closing = Closing::at(&folder.path().join("absent"));
         tapped(&screen, "{\"lane\":\"close\"}");
         assert_eq!(heard.try_recv(), Ok(StaffRequest::Close { closed: true, staff: None }));
+    }
+
+    /// D28: what the event says at 90 % stands on the status line as long as it is so.
+    #[test]
+    fn a_memory_that_fills_is_on_the_status_line() {
+        let folder = Folder::new("space");
+        let mut venue = Venue::new();
+        let replica = venue.gate(&folder.db());
+        let status = replica.reader().unwrap().status(at(0)).unwrap();
+        assert!(status.used_bytes > 10_000 && status.used_bytes < 1_000_000, "{}", status.used_bytes);
+        for (used_bytes, space_limit_bytes, percent, alarm) in [
+            (0, 0, None, false),
+            (5_000_000, 0, None, false),
+            (0, 1_000_000, Some(0), false),
+            (899_999, 1_000_000, Some(89), false),
+            (900_000, 1_000_000, Some(90), true),
+            (2_000_000, 1_000_000, Some(200), true),
+        ] {
+            let replica = Some(ReplicaStatus { used_bytes, ..status.clone() });
+            let facts = Facts { replica, space_limit_bytes, ..Facts::default() };
+            let told = serde_json::to_value(facts.message()).unwrap();
+            let told = &told["status"];
+            assert_eq!(
+                (&told["space_percent"], &told["space_alarm"]),
+                (&percent.into(), &alarm.into()),
+                "{used_bytes}"
+            );
+        }
+        let unread = serde_json::to_value(Facts { space_limit_bytes: 1, ..Facts::default() }.message()).unwrap();
+        assert_eq!(unread["status"]["space_alarm"], false);
     }
 
     #[test]

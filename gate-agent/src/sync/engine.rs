@@ -251,7 +251,7 @@ impl<T: Transport, S: Store> Engine<T, S> {
         self.carried = 0;
         let mut confirm = false;
         let outcome = match action {
-            Action::Push => self.push().await.map(|()| Outcome::Pushed),
+            Action::Push => self.push().await.map(|head_only| Outcome::Pushed { head_only }),
             Action::Pull => self.pull().await.map(|(more, told)| {
                 confirm = told;
                 Outcome::Pulled { more }
@@ -465,7 +465,8 @@ impl<T: Transport, S: Store> Engine<T, S> {
             .any(|chunk| chunk.changes.iter().any(|change| matches!(change, Change::Zone(_)))))
     }
 
-    async fn push(&mut self) -> Result<(), Trouble> {
+    /// Sends what waits, or shows the journal's head if nothing does, which it then says.
+    async fn push(&mut self) -> Result<bool, Trouble> {
         let window = self.window;
         let most = match self.limit_bytes_s {
             0 => PUSH_BYTES,
@@ -475,7 +476,7 @@ impl<T: Transport, S: Store> Engine<T, S> {
         };
         let events = self.store.with(move |replica| replica.pending(window, most)).await?;
         if events.is_empty() {
-            return self.show_head().await;
+            return self.show_head().await.map(|()| true);
         }
         let asked = self.ask(&events).await;
         if asked.is_err() && mutant::active(Mutant::BelieveOwnPush) {
@@ -489,7 +490,7 @@ impl<T: Transport, S: Store> Engine<T, S> {
                 self.note(&events, reply).await?;
                 self.window = (self.window * 2).min(PUSH_LIMIT);
                 self.suspect = None;
-                Ok(())
+                Ok(false)
             }
             // Also on a road so slow that a whole page is never through in time.
             Err(Trouble::Road(error))
@@ -498,7 +499,7 @@ impl<T: Transport, S: Store> Engine<T, S> {
                 self.window = events.len() / 2;
                 Err(error.into())
             }
-            Err(Trouble::Road(error)) if error.blames_content() => self.suspect_of(events, error).await,
+            Err(Trouble::Road(error)) if error.blames_content() => self.suspect_of(events, error).await.map(|()| false),
             Err(other) => Err(other),
         }
     }

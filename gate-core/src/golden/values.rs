@@ -14,11 +14,12 @@ use crate::pass::{
 };
 use crate::product::{OfflineScope, Product, ProductKind, Rule, SecondScan};
 use crate::reason::Reason;
+use crate::reset::{self, Daily};
 use crate::statement::{ChainCut, DeviceKey, Duty, DutyKey, Statement, StatementBody};
 use crate::sync::request_signature::{Request, Signer9421, sign};
 use crate::sync::v1::{
     AsOf, Change, Chunk, Enrol, Enrolled, GateRow, Hint, ItemOutcome, JournalHead, PassChange, Pull, PullReply, Push,
-    PushReply, Receipt, Signed, SignedTime, UseMark, VendorRow, VenueRow, ZoneRow, ZoneTally,
+    PushReply, Receipt, Signed, SignedTime, UseMark, VendorRow, VenueRow, ZoneReset, ZoneRow, ZoneTally,
 };
 use crate::time::{ClockAnomaly, ServiceDay, Trust};
 use crate::view::{Egress, LastUse, PassRow, PassStanding, Readiness, Unopened, Uses, Vendor, ZoneSpace};
@@ -153,7 +154,7 @@ fn full_product() -> Product {
 }
 
 fn recount() -> Recount {
-    Recount { zone: LOT, generation: 3, observed: 120, at_ms: NOON * 1000, frontier: vec![event_id(4)] }
+    Recount { zone: LOT, generation: 3, observed: 120, at_ms: NOON * 1000, frontier: vec![event_id(4)], before: None }
 }
 
 /// One body of every kind. The match keeps the list complete: a new kind does not compile without a line here.
@@ -194,7 +195,7 @@ fn bodies() -> Vec<EventBody> {
             generations: vec![2, 0],
             confirmed: Some(Confirmation { reason: Reason::Attention, staff: Some(staff()) }),
         },
-        EventBody::Opened { of },
+        EventBody::Opened { of, watched: false },
         EventBody::NotOpened { of, unknown: true },
         EventBody::Passed { of: Some(of), direction: Direction::In },
         EventBody::Annulled { of },
@@ -238,6 +239,7 @@ pub(super) fn events() -> File {
         file.value(name, &event);
     }
     assert_eq!(names.len(), BODIES, "a kind of event has no golden bytes");
+    file.value("body opened, watched", &EventBody::Opened { of: event_id(1), watched: true });
     file.text("event id", event_id(42).to_string());
     let malformed = Defect::Malformed;
     for (name, defect) in [
@@ -268,6 +270,8 @@ pub(super) fn events() -> File {
 pub(super) fn counts() -> File {
     let mut file = File::new("counts");
     file.value("recount", &recount());
+    // The daily reset came later; a recount without one is written as before.
+    file.value("recount daily reset", &reset::recount(LOT, &Basis::START, -2, NOON * 1000));
     file.value("basis", &Basis::of(event_id(5), &recount()));
     file.value("basis at the start", &Basis::START);
     let actor = Actor::from(event_id(0));
@@ -342,6 +346,7 @@ fn change_name(change: &Change) -> &'static str {
         Change::Pass(_) => "pass",
         Change::Use(_) => "use",
         Change::Count(_) => "count",
+        Change::Reset(_) => "reset",
         Change::Unknown(_) => "unknown",
     }
 }
@@ -394,6 +399,14 @@ pub(super) fn sync_v1() -> File {
         assert_eq!(name, change_name(&change));
         names.insert(name);
         file.value(&format!("change {name}"), &change);
+    }
+    // Those that came later are not in the chunk that was frozen.
+    for (name, daily) in
+        [("change reset", Some(Daily { minute: 180, since_ms: NOON * 1000 })), ("change reset off", None)]
+    {
+        let change = Change::Reset(ZoneReset { zone: LOT, daily });
+        assert_eq!(change_name(&change), "reset");
+        file.value(name, &change);
     }
     assert_eq!(names.len(), CHANGES, "a kind of change has no golden bytes");
     // The home gate came later; a product without one is written as before.

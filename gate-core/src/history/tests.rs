@@ -55,7 +55,7 @@ fn entry(n: u8, zones: &[ZoneId]) -> EventBody {
 }
 
 fn recounted(zone: ZoneId, generation: u64, observed: u32, at_ms: i64, frontier: &[EventId]) -> EventBody {
-    EventBody::Recounted(Recount { zone, generation, observed, at_ms, frontier: frontier.to_vec() })
+    EventBody::Recounted(Recount { zone, generation, observed, at_ms, frontier: frontier.to_vec(), before: None })
 }
 
 fn demand(history: &History, zone: ZoneId) -> i64 {
@@ -68,7 +68,7 @@ fn an_annulment_frees_use_and_place_before_and_after_its_admission_and_once() {
     let annulled = event(id(1, 1, 2), T0 + 9000, EventBody::Annulled { of: came.id });
     let never = event(id(1, 1, 3), T0 + 9001, EventBody::NotOpened { of: came.id, unknown: false });
     let doubt = event(id(1, 1, 4), T0 + 9002, EventBody::NotOpened { of: came.id, unknown: true });
-    let opened = event(id(1, 1, 5), T0 + 9003, EventBody::Opened { of: came.id });
+    let opened = event(id(1, 1, 5), T0 + 9003, EventBody::Opened { of: came.id, watched: false });
     let stranger = event(id(2, 1, 1), T0 + 9004, EventBody::Annulled { of: came.id });
     for (name, events, uses, inside, doubtful) in [
         ("came", vec![&came], 1, 1, 1),
@@ -101,7 +101,7 @@ fn a_second_presentation_after_an_unknown_opening_is_one_person() {
         (admission.reopens, admission.charges_use) = (Some(first.id), false);
     }
     let again = event(id(1, 2, 2), T0 + 60_000, again);
-    let opened = event(id(1, 2, 3), T0 + 61_000, EventBody::Opened { of: again.id });
+    let opened = event(id(1, 2, 3), T0 + 61_000, EventBody::Opened { of: again.id, watched: false });
     for (name, events, low, high) in [
         ("nobody knows", vec![&first, &doubt], 0, 1),
         ("shown again", vec![&again, &first, &doubt], 0, 1),
@@ -112,6 +112,34 @@ fn a_second_presentation_after_an_unknown_opening_is_one_person() {
         assert_eq!((estimate.low, estimate.high, estimate.drift), (low, high, 0), "{name}");
         assert_eq!(history.passes[&pass(1)].total(), 1, "{name}");
         assert_eq!(history.moved.values().map(|moved| moved.entries).sum::<u64>(), 1, "{name}");
+    }
+}
+
+#[test]
+fn an_exit_counts_when_it_was_made_and_its_place_is_kept_until_then() {
+    let came = event(id(1, 1, 1), T0, entry(1, &[NORTH]));
+    let inside = event(id(1, 1, 2), T0 + 1, EventBody::Opened { of: came.id, watched: true });
+    let left = event(id(2, 1, 1), T0 + 10, admitted(Direction::Out, pass(1), &[NORTH], 0));
+    let word = |seq, body| event(id(2, 1, seq), T0 + 10 + seq as i64, body);
+    let of = left.id;
+    let open = word(2, EventBody::Opened { of, watched: false });
+    let barrier = word(2, EventBody::Opened { of, watched: true });
+    let passed = word(3, EventBody::Passed { of: Some(of), direction: Direction::Out });
+    let lost = word(2, EventBody::NotOpened { of, unknown: true });
+    let never = word(2, EventBody::NotOpened { of, unknown: false });
+    let turned_back = word(4, EventBody::Annulled { of });
+    for (name, words, low, high) in [
+        ("authorised", vec![], 0, 1),
+        ("the relay moved, and nobody watches", vec![&open], 0, 0),
+        ("the barrier is open", vec![&barrier], 0, 1),
+        ("and somebody went through", vec![&barrier, &passed], 0, 0),
+        ("or turned back", vec![&barrier, &turned_back], 1, 1),
+        ("a lost pulse", vec![&lost], 0, 1),
+        ("a pulse that never was", vec![&never], 1, 1),
+        ("taken back after all", vec![&open, &turned_back], 1, 1),
+    ] {
+        let estimate = fold(words.into_iter().chain([&left, &inside, &came])).zones[&NORTH].estimate();
+        assert_eq!((estimate.low, estimate.high, estimate.drift), (low, high, 0), "{name}");
     }
 }
 
@@ -172,10 +200,17 @@ fn late_events_correct_the_past_too() {
     let left: Vec<_> = (0..2u64)
         .map(|n| {
             let body = admitted(Direction::Out, pass(n as u8), &[NORTH], 0);
-            event(id(2, 1, n), T0 + 2 * hour + (n as i64 + 1) * 60_000, body)
+            event(id(2, 1, 2 * n), T0 + 2 * hour + (n as i64 + 1) * 60_000, body)
         })
         .collect();
-    let corrected = fold(came.iter().chain(&left));
+    let asked = fold(came.iter().chain(&left));
+    assert_eq!([2, 3].map(|hours| at(&asked, hours)), [3, 4], "nobody knows yet that they left");
+    let opened = |left: &Event| {
+        let after = EventId { seq: left.id.seq + 1, ..left.id };
+        event(after, left.at.wall_ms + 1, EventBody::Opened { of: left.id, watched: false })
+    };
+    let opened: Vec<_> = left.iter().map(opened).collect();
+    let corrected = fold(came.iter().chain(&left).chain(&opened));
     assert_eq!([-1, 0, 1, 2, 3, 9].map(|hours| at(&corrected, hours)), [0, 1, 2, 3, 2, 2]);
     let moved = &corrected.moved;
     assert_eq!(moved[&(T0, north)], Moved { entries: 1, exits: 0 });
@@ -186,7 +221,7 @@ fn late_events_correct_the_past_too() {
     );
     // A recount explains the number from its moment on, and leaves what was before it alone.
     let recount = event(id(9, 1, 1), T0 + 5 * hour, recounted(NORTH, 1, 7, T0 + 5 * hour, &[came[3].id, left[1].id]));
-    let counted = fold(came.iter().chain(&left).chain([&recount]));
+    let counted = fold(came.iter().chain(&left).chain(&opened).chain([&recount]));
     assert_eq!([3, 4, 5, 9].map(|hours| at(&counted, hours)), [2, 2, 7, 7]);
 }
 

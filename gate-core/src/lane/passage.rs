@@ -219,7 +219,7 @@ impl Lane {
         }
         if let Some(of) = opening.of {
             opening.told = true;
-            self.record(EventBody::Opened { of }, effects);
+            self.record(EventBody::Opened { of, watched }, effects);
         }
         self.mended(Part::Barrier, "a pulse was carried out", effects);
     }

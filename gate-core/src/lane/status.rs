@@ -4,13 +4,27 @@ use super::LaneStatus;
 use super::machine::{Lane, State};
 use super::passage::OpenGate;
 use crate::event::Part;
-use crate::ids::Direction;
+use crate::ids::{Direction, EventId};
 use crate::occupancy::Fullness;
 use crate::reason::Reason;
 use crate::signals::ScreenKind;
 use crate::view::Readiness;
 
 impl Lane {
+    /// The opening that is being carried out, as long as it is not written down that it happened.
+    pub fn under_way(&self) -> Option<EventId> {
+        match &self.state {
+            State::Opening { opening, .. } | State::Open(OpenGate { opening, .. }) if !opening.told => opening.of,
+            State::Opening { .. }
+            | State::Open(_)
+            | State::Idle
+            | State::Judging { .. }
+            | State::Refusing { .. }
+            | State::Asking { .. }
+            | State::Recording { .. } => None,
+        }
+    }
+
     /// Whether a pass could be let through now, for `decide`.
     pub fn readiness(&self) -> Readiness {
         if self.closed {

@@ -112,7 +112,7 @@ fn body_text(body: &EventBody) -> String {
             Some(Confirmation { reason, .. }) => format!("authorised, asked {reason}"),
             None => "authorised".into(),
         },
-        EventBody::Opened { of } => format!("opened {}", of.seq),
+        EventBody::Opened { of, .. } => format!("opened {}", of.seq),
         EventBody::NotOpened { of, unknown: true } => format!("not opened {}, unknown", of.seq),
         EventBody::NotOpened { of, unknown: false } => format!("not opened {}", of.seq),
         EventBody::Passed { of, .. } => format!("passed {:?}", of.map(|of| of.seq)),

@@ -7,6 +7,7 @@
 use super::v1::{Change, ZoneTally};
 use crate::ids::EventId;
 use crate::occupancy::ActorCount;
+use crate::reset::Daily;
 
 /// Names and texts are at most this long, bytes.
 const TEXT_BYTES: usize = 4096;
@@ -83,6 +84,16 @@ pub fn check(change: &Change) -> Result<(), Implausible> {
             ],
         ),
         Change::Count(tally) => ("a count", counted(tally)),
+        Change::Reset(reset) => {
+            let daily = reset.daily.unwrap_or(Daily { minute: 0, since_ms: 0 });
+            (
+                "a zone's reset",
+                vec![
+                    (daily.minute >= 1440, "it is after the day has ended"),
+                    (!(0..=LATEST_MS).contains(&daily.since_ms), "it holds since no time that there is"),
+                ],
+            )
+        }
         // Of a kind that came later: it is stepped over.
         Change::Unknown(_) => return Ok(()),
     };
@@ -115,7 +126,7 @@ fn counted(tally: &ZoneTally) -> Vec<(bool, &'static str)> {
 mod tests {
     use serde_bytes::ByteBuf;
 
-    use super::super::v1::{GateRow, PassChange, UseMark, VendorRow, VenueRow, ZoneRow};
+    use super::super::v1::{GateRow, PassChange, UseMark, VendorRow, VenueRow, ZoneReset, ZoneRow};
     use super::*;
     use crate::examples::*;
     use crate::ids::Direction;
@@ -166,6 +177,7 @@ mod tests {
             let standing = Vendor { active: true, weekdays: 0x7f, closed_days: vec![ServiceDay(1); days] };
             Change::Vendor(VendorRow { code: "V1".parse().unwrap(), standing })
         };
+        let reset = |minute, since_ms| Change::Reset(ZoneReset { zone: LOT, daily: Some(Daily { minute, since_ms }) });
         let start = ZoneTally { zone: LOT, basis: Basis::START, counts: vec![] };
         let rules = |n: usize| with(product(&[]), |p| p.rules = vec![Rule::Single.text(); n]);
         for (name, change, why) in [
@@ -177,6 +189,10 @@ mod tests {
             ("pass", pass(Some(NOON)), None),
             ("use", Change::Use(used()), None),
             ("count", Change::Count(tally()), None),
+            ("reset", reset(180, NOON * 1000), None),
+            ("no reset", Change::Reset(ZoneReset { zone: LOT, daily: None }), None),
+            ("reset after the day", reset(1440, 0), Some("ended")),
+            ("reset before time", reset(0, -1), Some("time")),
             ("a zone that was never recounted", Change::Count(start), None),
             ("statement", Change::Statement(ByteBuf::from(vec![0; 300])), None),
             ("a kind that came later", Change::Unknown(ByteBuf::from(vec![0; 300_000])), None),

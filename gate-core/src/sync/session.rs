@@ -13,6 +13,10 @@ const BACKOFF_MAX_US: u64 = 30_000_000;
 const RETRY_AFTER_MAX_US: u64 = 600_000_000;
 /// Without a hint, ask anyway this often, microseconds.
 const POLL_US: u64 = 15_000_000;
+/// A gate that has nothing to send shows its journal's head this often, microseconds, and when the link comes back: the
+/// answer's receipts tell what a cloud that was restored from a backup has lost, also where its chain of changes gives
+/// nothing away.
+const SHOW_US: u64 = 60_000_000;
 
 /// What the shell should do now.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,7 +33,10 @@ pub enum Action {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Outcome {
     /// The cloud took the events.
-    Pushed,
+    Pushed {
+        /// There were none: the journal's head was shown.
+        head_only: bool,
+    },
     /// The changes were applied.
     Pulled {
         /// The cloud has more.
@@ -76,6 +83,8 @@ pub struct Session {
     pulled_last: bool,
     confirm: Confirm,
     last_pull_us: u64,
+    /// When the head is shown again.
+    show_at_us: u64,
 }
 
 /// How far the gate's word is that it has applied a change, and all that it did before.
@@ -104,6 +113,7 @@ impl Default for Session {
             pulled_last: false,
             confirm: Confirm::Nothing,
             last_pull_us: 0,
+            show_at_us: 0,
         }
     }
 }
@@ -116,7 +126,7 @@ impl Session {
             return Action::WaitUntil(not_before_us);
         }
         let poll_at = self.last_pull_us.saturating_add(POLL_US);
-        let to_push = pending_events > 0 || self.confirm == Confirm::Head;
+        let to_push = pending_events > 0 || self.confirm == Confirm::Head || now_us >= self.show_at_us;
         let may_push = now_us >= self.push_not_before_us;
         // While offline the small question goes first: it costs nothing if the answer does not come.
         if self.link != Link::Online
@@ -132,15 +142,18 @@ impl Session {
         } else if to_push {
             Action::WaitUntil(poll_at.min(self.push_not_before_us))
         } else {
-            Action::WaitUntil(poll_at)
+            Action::WaitUntil(poll_at.min(self.show_at_us))
         }
     }
 
     /// Takes in the outcome of an action. `random` is any 64 random bits, for the jitter.
     pub fn done(&mut self, outcome: Outcome, now_us: u64, random: u64) {
         match outcome {
-            Outcome::Pushed => {
+            Outcome::Pushed { head_only } => {
                 self.worked();
+                if head_only {
+                    self.show_at_us = now_us.saturating_add(SHOW_US);
+                }
                 self.push_failures = 0;
                 self.push_not_before_us = 0;
                 self.pulled_last = false;
@@ -168,6 +181,7 @@ impl Session {
                 self.pulled_last = true;
                 // What was acknowledged may be lost there: its receipts tell.
                 self.confirm = Confirm::Head;
+                self.show_at_us = now_us;
                 self.last_pull_us = now_us;
             }
             Outcome::NotTaken => {
@@ -229,6 +243,9 @@ impl Session {
     }
 
     fn worked(&mut self) {
+        if self.link != Link::Online {
+            self.show_at_us = 0;
+        }
         self.link = Link::Online;
         self.failures = 0;
         self.not_before_us = 0;
@@ -254,10 +271,12 @@ mod tests {
         assert_eq!(session.next(1, 5), Action::Pull, "news are waiting and were never finished");
         session.done(Outcome::Pulled { more: false }, 2, 0);
         assert_eq!(session.next(2, 5), Action::Push);
-        session.done(Outcome::Pushed, 3, 0);
+        session.done(Outcome::Pushed { head_only: false }, 3, 0);
         session.hinted();
         assert_eq!(session.next(3, 0), Action::Pull);
         session.done(Outcome::Pulled { more: false }, 4, 0);
+        assert_eq!(session.next(4, 0), Action::Push, "the head, for what a cloud may have lost");
+        session.done(Outcome::Pushed { head_only: true }, 4, 0);
         assert_eq!(session.next(4, 0), Action::WaitUntil(4 + POLL_US));
     }
 
@@ -272,7 +291,7 @@ mod tests {
             let action = session.next(now, 60_000);
             actions.push(action);
             match action {
-                Action::Push => session.done(Outcome::Pushed, now, 0),
+                Action::Push => session.done(Outcome::Pushed { head_only: false }, now, 0),
                 Action::Pull => session.done(Outcome::Pulled { more: false }, now, 0),
                 Action::WaitUntil(_) => panic!("there is something to do"),
             }
@@ -285,6 +304,7 @@ mod tests {
     fn what_must_be_confirmed_is_confirmed_at_once_by_a_gate_with_nothing_to_send() {
         let mut session = Session::default();
         session.done(Outcome::Pulled { more: false }, 1, 0);
+        session.done(Outcome::Pushed { head_only: true }, 1, 0);
         session.confirm();
         assert_eq!(session.next(1, 0), Action::Pull, "from the position after the change");
         session.done(Outcome::Failed { retry_after_s: None }, 1, 0);
@@ -293,7 +313,7 @@ mod tests {
         session.done(Outcome::Pulled { more: false }, later, 0);
         session.hinted();
         assert_eq!(session.next(later, 0), Action::Push, "the head, with no event");
-        session.done(Outcome::Pushed, later, 0);
+        session.done(Outcome::Pushed { head_only: true }, later, 0);
         assert_eq!(session.next(later, 0), Action::Pull, "the hint");
         session.done(Outcome::Pulled { more: false }, later, 0);
         assert!(matches!(session.next(later, 0), Action::WaitUntil(_)), "once is enough");
@@ -305,11 +325,39 @@ mod tests {
         assert_eq!(session.next(0, 3), Action::Pull);
         session.done(Outcome::CloudBehind, 1, 0);
         assert_eq!(session.next(1, 3), Action::Push);
-        session.done(Outcome::Pushed, 2, 0);
+        session.done(Outcome::Pushed { head_only: false }, 2, 0);
+        assert_eq!(session.next(2, 0), Action::Push, "the head alone");
+        session.done(Outcome::Pushed { head_only: true }, 2, 0);
         assert_eq!(session.next(2, 0), Action::WaitUntil(1 + POLL_US));
         assert_eq!(session.next(1 + POLL_US, 0), Action::Pull);
         session.done(Outcome::CloudBehind, 1 + POLL_US, 0);
         assert_eq!(session.next(1 + POLL_US, 0), Action::Push, "the head, so that its receipts tell what was lost");
+    }
+
+    #[test]
+    fn an_idle_gate_shows_its_head_once_a_minute_and_when_the_link_comes_back() {
+        let mut session = Session::default();
+        let (mut now, mut shown) = (0, vec![]);
+        let fails = |now: u64| (150_000_000..170_000_000).contains(&now);
+        while now < 400_000_000 {
+            match session.next(now, 0) {
+                Action::Push | Action::Pull if fails(now) => {
+                    session.done(Outcome::Failed { retry_after_s: None }, now, 0)
+                }
+                Action::Push => {
+                    shown.push(now / 1_000_000);
+                    session.done(Outcome::Pushed { head_only: true }, now, 0);
+                }
+                Action::Pull => session.done(Outcome::Pulled { more: false }, now, 0),
+                Action::WaitUntil(until) => {
+                    assert!(until > now && until - now <= BACKOFF_MAX_US, "{now} to {until}");
+                    now = until;
+                }
+            }
+        }
+        assert_eq!((shown[0], shown[1], shown[2]), (0, 60, 120));
+        assert!((170..200).contains(&shown[3]), "after the link was away: {shown:?}");
+        assert_eq!(shown[4], shown[3] + 60);
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::ids::{DeviceId, Direction, EventId, GateId, Hash, LaneId, PassId, Ven
 use crate::keys::PublicKey;
 use crate::occupancy::{ActorCount, Basis};
 use crate::product::Product;
+use crate::reset::Daily;
 use crate::time::{DayRule, ServiceDay};
 use crate::view::{Egress, PassRow, Vendor};
 
@@ -268,6 +269,8 @@ pub enum Change {
     Use(UseMark),
     /// What all devices together have counted in a zone, as the cloud knows it.
     Count(ZoneTally),
+    /// At what time of the day a zone begins again with nobody in it, if it does.
+    Reset(ZoneReset),
     /// A change of a kind that came after this software, as it was signed. Never written as such.
     #[serde(skip)]
     Unknown(ByteBuf),
@@ -292,7 +295,8 @@ mod sealed {
             | Change::Product(_)
             | Change::Pass(_)
             | Change::Use(_)
-            | Change::Count(_) => ByteBuf::from(canonical::encode(change)),
+            | Change::Count(_)
+            | Change::Reset(_) => ByteBuf::from(canonical::encode(change)),
         };
         changes.iter().map(bytes).collect::<Vec<_>>().serialize(serializer)
     }
@@ -362,6 +366,15 @@ pub struct VendorRow {
     pub code: crate::ids::VendorCode,
     /// Whether its passes are good.
     pub standing: Vendor,
+}
+
+/// A zone's daily reset. Apart from the zone's row, so that a gate which does not know it still takes the row.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ZoneReset {
+    /// The zone.
+    pub zone: ZoneId,
+    /// When; `None` where its count goes on for ever.
+    pub daily: Option<Daily>,
 }
 
 /// What happened to a pass.

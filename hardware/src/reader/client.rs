@@ -61,6 +61,8 @@ impl ReaderConfig {
 /// What the eye reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReaderEvent {
+    /// A frame is being looked at: a code may follow within milliseconds. Dropped where what was seen is known already.
+    Looking,
     /// A frame was looked at; `texts` is empty when it held no code.
     Seen {
         /// Number of the frame since gate-reader started.
@@ -232,7 +234,7 @@ async fn listen(config: &ReaderConfig, shared: &Shared, memory: &mut Memory, std
         };
         decoding = matches!(message, ReaderMessage::Decoding { .. });
         match message {
-            ReaderMessage::Decoding { .. } => {}
+            ReaderMessage::Decoding { .. } => shared.push(ReaderEvent::Looking),
             ReaderMessage::Opened { camera, width, height, sandboxed } => {
                 shared.push(ReaderEvent::CameraUp { camera, width, height, sandboxed });
             }

@@ -3,7 +3,7 @@
 //! Of each write that was not synced every sector may be there or not. Names of files change in the order in which
 //! they were changed, as every journalling file system keeps it, up to some point that nobody chooses.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hardware::compose::Chance;
 
@@ -140,6 +140,13 @@ impl Card {
     /// What a process would read now: nothing is lost.
     pub fn whole(&self) -> Files {
         self.names.iter().map(|(name, inode)| (name.clone(), self.inodes[*inode].whole())).collect()
+    }
+
+    /// Names of files that are not as they were found, to tell whether an account of what was written is whole.
+    pub fn differs(&self, found: &Files) -> Vec<String> {
+        let told = self.whole();
+        let names: BTreeSet<&String> = told.keys().chain(found.keys()).collect();
+        names.into_iter().filter(|name| told.get(*name) != found.get(*name)).cloned().collect()
     }
 
     /// What is found after the power went now.

@@ -71,6 +71,13 @@ impl Tally {
                     format!("{at}: state {state} was found, {promised} was promised: {events} events are lost")
                 });
             }
+            Found::Anew => {
+                if history.states[promised].digest.is_some() {
+                    self.lost += 1;
+                    self.worst = self.worst.max(history.events_between(0, promised).count());
+                    self.note(|| format!("{at}: nothing was found, state {promised} was promised"));
+                }
+            }
             Found::State(state) => self.early += u64::from(*state > promised),
             wrong @ (Found::NeverWas | Found::Damaged(_) | Found::Refused(_) | Found::Panicked(_)) => {
                 self.corrupt += 1;

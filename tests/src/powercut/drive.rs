@@ -140,7 +140,7 @@ impl Life {
         // The relay would move now.
         stored();
         let body = match self.chance.below(20) {
-            0..16 => EventBody::Opened { of },
+            0..16 => EventBody::Opened { of, watched: false },
             16 => EventBody::NotOpened { of, unknown: true },
             17 => EventBody::Annulled { of },
             _ => return Ok(()),

@@ -29,6 +29,8 @@ pub enum Found {
     State(usize),
     /// The gate runs with what never was.
     NeverWas,
+    /// Nothing is there: a gate with an empty database decides about nobody.
+    Anew,
     /// The database calls itself damaged: the gate stands in FAULT until somebody salvages it.
     Damaged(String),
     /// It can't be opened for another reason.
@@ -41,6 +43,8 @@ pub enum Found {
 pub struct Examined {
     /// What was found on it.
     pub found: Found,
+    /// The sum over its rows, where there were any.
+    pub digest: Option<[u8; 16]>,
     /// What contradicts itself or the promise of all or nothing.
     pub contradictions: Vec<String>,
     /// The first event of the epoch that began with this opening.
@@ -75,13 +79,14 @@ impl Examiner<'_> {
         let looked = catch_unwind(AssertUnwindSafe(|| self.look(epoch, chance, deep)));
         Ok(looked.unwrap_or_else(|panic| Examined {
             found: Found::Panicked(said(panic.as_ref())),
+            digest: None,
             contradictions: vec![],
             opening: None,
         }))
     }
 
     fn look(&self, epoch: u64, chance: &mut Chance, deep: bool) -> Examined {
-        let mut examined = Examined { found: Found::NeverWas, contradictions: vec![], opening: None };
+        let mut examined = Examined { found: Found::NeverWas, digest: None, contradictions: vec![], opening: None };
         if let Err(error) = self.open(epoch, chance, deep, &mut examined) {
             examined.found = if let ReplicaError::Damaged { why, .. } = error {
                 Found::Damaged(why)
@@ -98,11 +103,12 @@ impl Examiner<'_> {
         let digest = ReplicaReader::open(&path).and_then(|reader| reader.digest()).ok();
         let now = self.stock.now();
         let mut replica = Replica::open(&path, Start { epoch, now, software: "after the power cut".to_owned() })?;
-        let state = match digest {
-            Some(digest) => self.history.by_digest.get(&digest).copied(),
-            // Nothing was there yet, or nothing that could be read before it was opened.
-            None => Some(0),
+        examined.digest = digest;
+        let Some(digest) = digest else {
+            examined.found = Found::Anew;
+            return Ok(());
         };
+        let state = self.history.by_digest.get(&digest).copied();
         let Some(state) = state else { return Ok(()) };
         examined.found = Found::State(state);
         let expected = &self.history.states[state];

@@ -1,5 +1,6 @@
 //! The programs under `strace`: a gate in front of which passes are held up, and a long life of its memory alone.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -10,10 +11,11 @@ use hardware::compose::{Scene, code, compose};
 use hardware::decode::Cascade;
 use hardware::lines::simulated::ReleaseModel;
 
+use super::card::{Card, Files};
 use super::drive::PHASES;
 use super::history::DATABASE;
 use super::trace::{self, CALLS, Op};
-use super::{Workload, pick_up};
+use super::{Shelf, Workload, pick_up};
 use crate::clock::{Deadline, unix_ms};
 use crate::world::stock::Stock;
 use crate::world::{Gate, GatePlan, child_of, fresh_folder, program};
@@ -24,26 +26,39 @@ const HOLD: u64 = 12;
 const CHECKPOINT: u64 = 8000 * 1048;
 /// How much room is left in it when the traced gate starts, bytes: some passes later it is checkpointed.
 const ROOM: u64 = 60 * 1048;
+/// How long ago the traced gate's venue was founded, milliseconds.
+const AGE_MS: i64 = 60_000;
 /// How long one pass may take, with everything that other processes do at the time.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Holds passes up in front of a real gate with no network. Halfway the power of its process goes, and it starts again.
-pub async fn scans(count: u32, seed: u64, fault: Option<Mutant>) -> anyhow::Result<Workload> {
+pub async fn scans(count: u32, seed: u64, fault: Option<Mutant>, shelf: &Shelf) -> anyhow::Result<Workload> {
     let world = fresh_folder("gate-powercut")?;
-    let result = traced_scans(&world, count, seed, fault).await;
+    let result = traced_scans(&world, count, seed, fault, &shelf.folder("filled")).await;
     std::fs::remove_dir_all(&world)?;
     result
 }
 
-async fn traced_scans(world: &Path, count: u32, seed: u64, fault: Option<Mutant>) -> anyhow::Result<Workload> {
-    let stock = Stock::new(unix_ms());
+async fn traced_scans(
+    world: &Path,
+    count: u32,
+    seed: u64,
+    fault: Option<Mutant>,
+    filled: &Path,
+) -> anyhow::Result<Workload> {
+    // The venue is older than the time floor that [`fill`] ends with is ahead.
+    let stock = Stock::new(unix_ms() - AGE_MS);
     // Takes connections and never answers.
     let hole = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await?;
     let cloud = hole.local_addr()?;
     let plan = GatePlan { name: "traced", world, cloud, release: ReleaseModel::Strict, hold: HOLD };
     let mut gate = Gate::build(&plan)?;
-    fill(&stock, &gate.data_dir(), &format!("http://{cloud}"))?;
-    let base = pick_up(&gate.data_dir())?;
+    let base = fill(&stock, filled, &format!("http://{cloud}"))?;
+    std::fs::create_dir_all(gate.data_dir())?;
+    for name in base.keys() {
+        // Its permissions come with it.
+        std::fs::copy(filled.join(name), gate.data_dir().join(name))?;
+    }
     gate.start_gate_io()?;
     let frames = frames(&stock, count, seed)?;
     let mut ops = Vec::new();
@@ -74,26 +89,40 @@ async fn traced_scans(world: &Path, count: u32, seed: u64, fault: Option<Mutant>
         tokio::time::sleep(Duration::from_millis(500)).await;
         agent.end(if run == 0 { Ending::Killed } else { Ending::Stopped })?;
         trace::read(&trace, &gate.data_dir(), &mut ops)?;
+        told_all(&base, &ops, &gate.data_dir())?;
     }
-    let pulses = ops.iter().filter(|op| matches!(op, Op::Pulse { .. })).count();
-    // A call that a signal splits in two is not read: a pulse that is missed is one acknowledgement less to hold it to.
-    ensure!(pulses * 2 >= frames.len(), "the trace holds {pulses} pulses of {}: was it cut short?", frames.len());
+    let asked: BTreeSet<&str> =
+        ops.iter().filter_map(|op| if let Op::Pulse { event } = op { Some(event.as_str()) } else { None }).collect();
+    let edges = gate.pulses().len();
+    ensure!(asked.len() >= edges, "the trace holds {} pulses, the relay moved {edges} times", asked.len());
     Ok(Workload { name: "gate", base, ops, stock })
 }
 
-/// A database in use, whose log is nearly full.
-fn fill(stock: &Stock, data: &Path, cloud: &str) -> anyhow::Result<()> {
-    let mut replica = stock.fill(data, cloud, 1000)?;
-    let log = data.join(format!("{DATABASE}-wal"));
-    let mut floor = stock.now().wall_ms - 3_600_000;
+/// Whether a trace tells everything: who does what it says has the files that are there.
+fn told_all(base: &Files, ops: &[Op], folder: &Path) -> anyhow::Result<()> {
+    let mut card = Card::holding(base);
+    for op in ops {
+        card.take(op, false);
+    }
+    let differs = card.differs(&pick_up(folder)?);
+    ensure!(differs.is_empty(), "the trace does not tell all that was written: {} differ", differs.join(", "));
+    Ok(())
+}
+
+/// A database in use, whose log is nearly full. In memory: thousands of commits would wait for a disk.
+fn fill(stock: &Stock, folder: &Path, cloud: &str) -> anyhow::Result<Files> {
+    let mut replica = stock.fill(folder, cloud, 1000)?;
+    let log = folder.join(format!("{DATABASE}-wal"));
+    let mut floor = replica.floor_ms()?;
     while std::fs::metadata(&log)?.len() < CHECKPOINT - ROOM {
         floor += 1;
         replica.set_floor_ms(floor)?;
     }
-    let files = pick_up(data)?;
+    let files = pick_up(folder)?;
     // Closing writes the log into the database: it is put back as it was.
     drop(replica);
-    super::lay_out(data, &files)
+    super::lay_out(folder, &files)?;
+    Ok(files)
 }
 
 fn frames(stock: &Stock, count: u32, seed: u64) -> anyhow::Result<Vec<Vec<u8>>> {
@@ -159,9 +188,10 @@ fn traced_life(world: &Path, steps: u32, seed: u64, fault: Option<Mutant>) -> an
         let mut process = Traced::start(&command, &trace)?;
         process.finish()?;
         trace::read(&trace, &data, &mut ops)?;
+        told_all(&Files::new(), &ops, &data)?;
     }
     ensure!(ops.contains(&Op::Stored), "the traced life said nothing");
-    Ok(Workload { name: "life", base: super::card::Files::new(), ops, stock: Stock::new(wall_ms) })
+    Ok(Workload { name: "life", base: Files::new(), ops, stock: Stock::new(wall_ms) })
 }
 
 /// Runs the agent's code in this process, until it is told to stop.

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use gate_agent::identity::{IdentityFile, identity_path};
 use gate_agent::journal_check;
-use gate_agent::replica::{Replica, Start, salvage};
+use gate_agent::replica::{Replica, ReplicaReader, Start, salvage};
 use gate_core::ids::Hash;
 use gate_core::view::PassStanding;
 use hardware::compose::Chance;
@@ -160,7 +160,7 @@ fn injure(patient: &Patient<'_>, number: usize, seed: u64, folder: &Path, tally:
         tally.wrong(format!("{what}: {contradiction}"));
     }
     match &examined.found {
-        Found::State(state) if history.states[*state].digest.is_none() => tally.wrong(format!("{what}: it began anew")),
+        Found::Anew => tally.wrong(format!("{what}: it began anew")),
         Found::State(state) if *state == patient.state && rows == Some(patient.rows) => tally.right += 1,
         Found::State(state) if *state == patient.state => tally.wrong(format!("{what}: rows are not what was written")),
         Found::State(state) if *state < patient.state => {
@@ -168,6 +168,12 @@ fn injure(patient: &Patient<'_>, number: usize, seed: u64, folder: &Path, tally:
             tally.earlier_worst = tally.earlier_worst.max(history.events_between(*state, patient.state).count());
         }
         Found::State(state) => tally.wrong(format!("{what}: state {state}, which is still to come")),
+        Found::NeverWas
+            if examined.digest.is_some() && examined.digest == before_the_break(patient, &files, folder)? =>
+        {
+            tally.earlier += 1;
+            tally.earlier_worst = tally.earlier_worst.max(history.events_between(0, patient.state).count());
+        }
         Found::NeverWas => tally.wrong(format!("{what}: rows that never were")),
         Found::Damaged(_) => {
             tally.damaged += 1;
@@ -191,6 +197,19 @@ fn injure(patient: &Patient<'_>, number: usize, seed: u64, folder: &Path, tally:
         }
     }
     Ok(())
+}
+
+/// What a log says as far as it was not damaged, if only the log was: the trace tells no state from before it began.
+fn before_the_break(patient: &Patient<'_>, injured: &Files, folder: &Path) -> anyhow::Result<Option<[u8; 16]>> {
+    let mut files = patient.files.clone();
+    let (Some(log), Some(broken)) = (files.get_mut(LOG), injured.get(LOG)) else { return Ok(None) };
+    let same = log.iter().zip(broken).take_while(|(one, other)| one == other).count();
+    log.truncate(same);
+    if files.iter().any(|(name, bytes)| name != LOG && injured.get(name) != Some(bytes)) {
+        return Ok(None);
+    }
+    super::lay_out(folder, &files)?;
+    Ok(ReplicaReader::open(&folder.join(DATABASE)).and_then(|reader| reader.digest()).ok())
 }
 
 /// Damages the database or its log; says how.

@@ -2,8 +2,14 @@
 //!
 //! No program can keep its promises on such a card. What it can do is to lose little, and not to lose it unseen: the
 //! gate's log may prove that something is missing, and the cloud may hold events that the gate's journal no longer does.
+//! A gate that finds out heals as its start does, and raises the alarm by an event of its own.
 
-use gate_core::event::{Event, EventBody};
+use std::collections::HashSet;
+
+use gate_agent::identity::{IdentityFile, identity_path};
+use gate_agent::replica::{ReplicaError, Start, begin_anew, open_or_salvage};
+use gate_core::event::{Event, EventBody, Part};
+use gate_core::ids::Hash;
 use hardware::compose::Chance;
 
 use super::card::Card;
@@ -24,8 +30,12 @@ pub struct Tally {
     pub lost: u64,
     /// Most admissions missing on one card.
     pub worst: usize,
-    /// Cards on which the gate itself found out, and stands in FAULT.
+    /// Cards on which the gate itself found out at its start.
     pub fault: u64,
+    /// Of these: it has the alarm in its journal after healing, or stays shut because nobody can tell whose it is.
+    pub alarmed: u64,
+    /// Most admissions that neither healing nor the cloud has, on one of these cards.
+    pub fault_worst: usize,
     /// Cards on which events are missing.
     pub gaps: u64,
     /// Of these: the cloud holds some of what is missing.
@@ -39,11 +49,18 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// Whether everything that can be known to be missing is made known.
+    pub fn alarms_all(&self) -> bool {
+        self.found == self.known_outside && self.alarmed == self.fault
+    }
+
     fn add(&mut self, other: Self) {
         self.cuts += other.cuts;
         self.lost += other.lost;
         self.worst = self.worst.max(other.worst);
         self.fault += other.fault;
+        self.alarmed += other.alarmed;
+        self.fault_worst = self.fault_worst.max(other.fault_worst);
         self.gaps += other.gaps;
         self.known_outside += other.known_outside;
         self.found += other.found;
@@ -113,7 +130,18 @@ fn one_card(known: &Known, percent: u32, count: u32, seed: u64, folder: &std::pa
                     }
                 }
             }
-            Found::Damaged(_) => tally.fault += 1,
+            Found::Anew if history.states[promised].digest.is_none() => {}
+            Found::Anew | Found::Damaged(_) => {
+                tally.fault += 1;
+                super::lay_out(folder, &files)?;
+                let healed = heal(&examiner)?;
+                tally.alarmed += u64::from(healed.alarmed);
+                let held: HashSet<Hash> = history.sent(cut.done).map(|fact| fact.hash).chain(healed.saved).collect();
+                let lost = history.events_between(0, promised).filter(|fact| {
+                    matches!(fact.event.body, EventBody::Authorised { .. }) && !held.contains(&fact.hash)
+                });
+                tally.fault_worst = tally.fault_worst.max(lost.count());
+            }
             wrong @ (Found::NeverWas | Found::Refused(_) | Found::Panicked(_)) => {
                 tally.wrong += 1;
                 tally.examples.push(format!("{percent} % lies, after operation {}: {wrong:?}", cut.done));
@@ -130,6 +158,37 @@ fn one_card(known: &Known, percent: u32, count: u32, seed: u64, folder: &std::pa
     }
     tally.examples.truncate(5);
     Ok(tally)
+}
+
+/// What a start made of a card that it can't go on with.
+struct Healed {
+    alarmed: bool,
+    saved: Vec<Hash>,
+}
+
+/// As the agent does it at its start.
+fn heal(examiner: &Examiner<'_>) -> anyhow::Result<Healed> {
+    let (path, now) = (examiner.database(), examiner.stock.now());
+    let file = IdentityFile::load(&identity_path(&examiner.folder)).ok().flatten();
+    let start = Start { epoch: 1 << 60, now, software: "after the power cut".to_owned() };
+    let mut replica = match open_or_salvage(&path, start, file.as_ref()) {
+        Ok((replica, _)) => replica,
+        Err(ReplicaError::Ownerless { .. }) => return Ok(Healed { alarmed: true, saved: vec![] }),
+        Err(other) => return Err(other.into()),
+    };
+    if replica.identity().is_none() {
+        let Some(file) = file else { return Ok(Healed { alarmed: true, saved: vec![] }) };
+        begin_anew(&mut replica, &file, now)?;
+    }
+    let (mut alarmed, mut saved) = (false, Vec::new());
+    let walked: Result<(), gate_core::canonical::CanonicalError> = replica.reader()?.journal(|bytes| {
+        let body = Event::decode(bytes)?.body;
+        alarmed |= matches!(body, EventBody::Health { part: Part::Storage, working: false, .. });
+        saved.push(gate_core::event::hash(bytes));
+        Ok(())
+    })?;
+    walked?;
+    Ok(Healed { alarmed, saved })
 }
 
 /// Whether the cloud finds out when it hears of the new epoch: it holds more of the epoch that the gate says it continues, or

@@ -126,7 +126,7 @@ pub fn pick_up(folder: &Path) -> anyhow::Result<Files> {
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
         let Ok(name) = entry.file_name().into_string() else { continue };
-        if entry.file_type()?.is_file() && !name.ends_with(".lock") && !name.ends_with("-shm") {
+        if entry.file_type()?.is_file() && !trace::is_nothing(&name) {
             files.insert(name, std::fs::read(entry.path())?);
         }
     }
@@ -143,7 +143,7 @@ pub fn run(options: Options, tell: &mut dyn FnMut(&str)) -> anyhow::Result<Repor
     let mut known = Vec::new();
     if options.scans > 0 {
         tell(&format!("{} passes in front of the real gate-agent, gate-reader and gate-io, traced …", options.scans));
-        let scans = runtime.block_on(gates::scans(options.scans, options.seed, None))?;
+        let scans = runtime.block_on(gates::scans(options.scans, options.seed, None, &shelf))?;
         known.push(scans.understand(&shelf)?);
     }
     tell(&format!("a life of {} things, from enrolment to pruning, traced …", options.steps * drive::PHASES));

@@ -102,10 +102,9 @@ impl Report {
     /// Whether everything is as it must be.
     pub fn ok(&self) -> bool {
         let cuts = self.options.cuts == 0 || (self.cuts.iter().all(|(_, tally)| tally.clean()) && self.control_lost());
-        let lying = self
-            .lying
-            .iter()
-            .all(|(_, tally)| tally.wrong == 0 && tally.worst <= LYING_LIMIT && tally.found == tally.known_outside);
+        let lying = self.lying.iter().all(|(_, tally)| {
+            tally.wrong == 0 && tally.worst.max(tally.fault_worst) <= LYING_LIMIT && tally.alarms_all()
+        });
         let injuries = self.injuries.as_ref().is_none_or(injuries::Tally::clean);
         cuts && lying && injuries && self.mutants.iter().all(|(_, caught)| caught.showed > 0)
     }
@@ -121,7 +120,8 @@ impl Report {
                 json!({
                     "workload": name, "cuts": tally.cuts, "cuts_with_loss": tally.lost,
                     "worst_admissions_lost": tally.worst, "worst_admissions_limit": LYING_LIMIT,
-                    "fault": tally.fault, "gaps": tally.gaps, "gaps_known_outside": tally.known_outside,
+                    "fault": tally.fault, "fault_alarmed": tally.alarmed, "fault_worst_admissions_lost": tally.fault_worst,
+                    "gaps": tally.gaps, "gaps_known_outside": tally.known_outside,
                     "gaps_found": tally.found, "wrong": tally.wrong,
                 })
             })
@@ -206,8 +206,17 @@ impl fmt::Display for Report {
             writeln!(
                 f,
                 "\na card that ignores 1-20 % of the syncs, {name}: {} cuts, {} lost something ({} admissions at most, limit {LYING_LIMIT}), \
-                 {} ended in FAULT; {} gaps in the journal, of {} the cloud had heard, {} of those it notices",
-                tally.cuts, tally.lost, tally.worst, tally.fault, tally.gaps, tally.known_outside, tally.found
+                 {} were found out at the start ({} with an alarm, {} admissions lost at most); {} gaps in the journal, of {} the \
+                 cloud had heard, {} of those it notices",
+                tally.cuts,
+                tally.lost,
+                tally.worst,
+                tally.fault,
+                tally.alarmed,
+                tally.fault_worst,
+                tally.gaps,
+                tally.known_outside,
+                tally.found
             )?;
             for example in &tally.examples {
                 writeln!(f, "VIOLATION {example}")?;

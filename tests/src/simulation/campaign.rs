@@ -60,6 +60,9 @@ fn workplace() -> anyhow::Result<PathBuf> {
 pub fn main(options: &Options) -> anyhow::Result<bool> {
     let place = workplace()?;
     let result = campaign(options, &place);
+    if options.seeds == 1 && matches!(result, Ok(false)) {
+        return result;
+    }
     // Only files that seeds make again.
     let _left = std::fs::remove_dir_all(&place);
     result
@@ -102,6 +105,9 @@ fn one(template: &Template, place: &Path, seed: u64) -> anyhow::Result<bool> {
         println!("{line}");
     }
     report(seed, &outcome);
+    if !outcome.violations.is_empty() {
+        println!("what the gates and the cloud stored is in {}", place.display());
+    }
     println!("{}", json!({"seed": seed, "trace": outcome.trace.to_string(), "ok": outcome.violations.is_empty()}));
     Ok(outcome.violations.is_empty())
 }

@@ -1,7 +1,6 @@
 //! At a gate: brain, hand and disk, and the time that each of them takes.
 
 use gate_agent::lane_runner::StorageNews;
-use gate_core::ids::Direction;
 use gate_core::lane::Ticket;
 use hardware::gate_io::hand::HandEvent;
 use hardware::lines::Input;
@@ -90,12 +89,6 @@ impl World<'_> {
         let news = if fails { refused(&job) } else { agent.with_writer(|replica| job.carry_out(replica)) };
         if let Some(StorageNews::Stored(_, event)) = &news {
             self.watch.durable(gate, &event.to_string());
-        }
-        if !fails
-            && self.gates[gate].made.zone == self.template.lot
-            && self.gates[gate].made.direction == Direction::Out
-        {
-            self.watch.exits_in_doubt += exits_told(&told);
         }
         let what = if fails { "not stored" } else { "stored" };
         self.tell(Some(gate), &format!("{what}: {}", short(&told)));
@@ -245,7 +238,8 @@ fn refused(job: &gate_agent::lane_runner::Job) -> Option<StorageNews> {
             Some(StorageNews::NotStored(Ticket(*number), "the disk takes nothing".to_owned()))
         }
         Job::Probe { .. } => Some(StorageNews::StillFails),
-        Job::Record { ticket: None, .. } | Job::RaiseFloor { .. } | Job::Unsettled => None,
+        Job::Record { ticket: None, .. } | Job::Unsettled => Some(StorageNews::Failed("the disk fails".to_owned())),
+        Job::RaiseFloor { .. } | Job::ResetZones { .. } => None,
     }
 }
 
@@ -253,12 +247,4 @@ fn refused(job: &gate_agent::lane_runner::Job) -> Option<StorageNews> {
 fn short(text: &str) -> String {
     let from = text.find("body: ").map_or(0, |at| at + 6);
     text[from..].chars().take(100).collect()
-}
-
-/// What a record at an exit adds to the exits that are counted and of which nobody knows yet whether anybody left.
-fn exits_told(record: &str) -> i64 {
-    let begins = record.contains("body: Authorised") || record.contains("body: ExitButton");
-    let ends =
-        record.contains("body: Annulled") || (record.contains("body: NotOpened") && record.contains("unknown: false"));
-    i64::from(begins) - i64::from(ends)
 }

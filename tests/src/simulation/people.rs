@@ -1,6 +1,6 @@
 //! Drivers and members: they come, show a pass, and go through if it opens; some turn back.
 
-use gate_core::ids::Direction;
+use gate_core::ids::{Direction, ZoneId};
 use gate_core::signals::ScreenKind;
 use hardware::lines::Input;
 use hardware::reader::ReaderEvent;
@@ -186,19 +186,27 @@ impl World<'_> {
             }
         }
         let there = inside.len();
-        if zone == self.template.lot && direction == Direction::Out && !by.starts_with("free/") {
-            self.watch.exits_in_doubt -= 1;
-        }
         self.tell(Some(gate), &format!("visitor {} is through by {by}; {there} are inside", visit.id));
-        // An exit gives its place back when it is authorised; until somebody has really left, one more may be let in.
-        let doubt = usize::try_from(self.watch.exits_in_doubt).unwrap_or(0);
+        // Where nobody watches the passage, whoever stands before the open exit has left.
         let lot_is_true = self.watch.set_back.is_none();
-        if zone == self.template.lot && there > super::template::LOT_PLACES as usize + doubt && lot_is_true {
+        let leaving = self.leaving(zone, gate);
+        if zone == self.template.lot && there > super::template::LOT_PLACES as usize + leaving && lot_is_true {
             self.violated(
                 Some(gate),
                 &format!("capacity: {there} vehicles are in {} places", super::template::LOT_PLACES),
             );
         }
+    }
+
+    /// How many stand before an open exit that does not see whether they drive on.
+    fn leaving(&self, zone: ZoneId, but: usize) -> usize {
+        let exits = self.gates.iter().enumerate().filter(|(at, gate)| {
+            *at != but
+                && (gate.made.zone, gate.made.direction) == (zone, Direction::Out)
+                && !gate.inputs.barrier
+                && gate.place.visit.as_ref().is_some_and(|visit| visit.opened_by.is_some())
+        });
+        exits.count()
     }
 
     /// The relay moved.

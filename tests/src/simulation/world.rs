@@ -143,8 +143,10 @@ pub fn run(run: &Run<'_>) -> anyhow::Result<Outcome> {
     let ended = world.go();
     let outcome = ended.and_then(|()| world.finish());
     drop(world);
-    // The files are of no use to anybody: a seed makes them again.
-    let _left = std::fs::remove_dir_all(&run.folder);
+    // The files of a seed that holds are of no use to anybody: the seed makes them again.
+    if !run.tell || outcome.as_ref().is_ok_and(|outcome| outcome.violations.is_empty()) {
+        let _left = std::fs::remove_dir_all(&run.folder);
+    }
     outcome
 }
 

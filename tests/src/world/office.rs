@@ -9,6 +9,10 @@ use serde_json::{Value, json};
 
 use super::http_client;
 
+/// The owner's account.
+const EMAIL: &str = "owner@venue.example";
+const PASSWORD: &str = "correct horse battery staple";
+
 /// A logged-in manager.
 pub struct Office {
     client: reqwest::Client,
@@ -28,21 +32,31 @@ impl Office {
             venue: String::new(),
         };
         let body = json!({
-            "email": "owner@venue.example", "name": "Owner", "password": "correct horse battery staple",
+            "email": EMAIL, "name": "Owner", "password": PASSWORD,
             "venue_name": "Food truck park", "time_zone": "Europe/Bucharest",
         });
-        let answer = office.request(Method::POST, "/v1/setup").json(&body).send().await?;
+        office.log_in("/v1/setup", &body).await?;
+        let session = office.get("/v1/session").await?;
+        office.venue = text_at(&session, "/venues/0/id")?;
+        Ok(office)
+    }
+
+    /// Logs in once more, after the session has ended.
+    pub async fn log_in_again(&mut self) -> anyhow::Result<()> {
+        self.log_in("/v1/session", &json!({"email": EMAIL, "password": PASSWORD})).await
+    }
+
+    async fn log_in(&mut self, path: &str, body: &Value) -> anyhow::Result<()> {
+        let answer = self.request(Method::POST, path).json(body).send().await?;
         let cookie = answer.headers().get(header::SET_COOKIE).and_then(|c| c.to_str().ok()).map(str::to_owned);
         let status = answer.status();
         let text = answer.text().await?;
         if !status.is_success() {
-            bail!("first login: {status}: {text}");
+            bail!("login: {status}: {text}");
         }
         let cookie = cookie.context("the first login set no cookie")?;
-        office.cookie = cookie.split(';').next().unwrap_or_default().to_owned();
-        let session = office.get("/v1/session").await?;
-        office.venue = text_at(&session, "/venues/0/id")?;
-        Ok(office)
+        self.cookie = cookie.split(';').next().unwrap_or_default().to_owned();
+        Ok(())
     }
 
     /// A request with the manager's cookie.

@@ -37,6 +37,8 @@ export interface Zone {
   id: string;
   name: string;
   capacity: number;
+  /** Minutes after midnight at which it begins again with nobody in it each day; null: never. */
+  daily_reset_min: number | null;
 }
 export interface Gate {
   id: string;
@@ -68,6 +70,16 @@ export interface Product {
   id: number;
   name: string;
   number: number;
+  exposure: Exposure;
+}
+/** What can happen to one pass while gates can't hear each other, said in advance, and what did. */
+export interface Exposure {
+  /** Extra uses in its whole life, at most; null where it may be used without end. */
+  extra_in_all: number | null;
+  /** Extra uses on one day, at most; null where there is no limit per day. */
+  extra_per_day: number | null;
+  /** Extra uses of all its passes that gates have reported. */
+  extra_uses: number;
 }
 export interface Batch {
   batch_id: string;
@@ -170,7 +182,10 @@ export const api = {
   livePath: (venue: string, after: number | null) => at(venue, after === null ? 'live' : `live?after=${after}`),
 
   zones: (venue: string) => list<Zone>(at(venue, 'zones')),
-  addZone: (venue: string, zone: { name: string; capacity: number }) => call<Zone>('POST', at(venue, 'zones'), zone),
+  addZone: (venue: string, zone: { name: string; capacity: number; daily_reset_min: number | null }) =>
+    call<Zone>('POST', at(venue, 'zones'), zone),
+  changeZone: (venue: string, zone: string, change: { daily_reset_min: number | null }) =>
+    call<Zone>('PATCH', at(venue, `zones/${encodeURIComponent(zone)}`), change),
   gates: (venue: string) => list<Gate>(at(venue, 'gates')),
   addGate: (venue: string, gate: GateAsked) =>
     call<Gate>('POST', at(venue, 'gates'), gate),

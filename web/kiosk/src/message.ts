@@ -58,6 +58,10 @@ export interface GateMessage {
     camera: 'ok' | 'stalled' | 'missing';
     gate_io: 'ok' | 'lost';
     storage: 'ok' | 'fault';
+    /** How full the gate's memory is; null without a limit. */
+    space_percent?: number | null;
+    /** So full that somebody should do something. */
+    space_alarm?: boolean;
     /** Why this gate lets nobody in by itself; null while it decides. */
     not_deciding?: string | null;
   };

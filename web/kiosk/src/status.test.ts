@@ -48,6 +48,8 @@ describe('status line', () => {
     ['no camera', { camera: 'missing' }, ['NO CAMERA']],
     ['no hand', { gate_io: 'lost' }, ['RELAY LOST']],
     ['no record', { storage: 'fault' }, ['STORAGE FAULT']],
+    ['a memory that fills', { space_alarm: true, space_percent: 93 }, ['MEMORY 93 % FULL']],
+    ['a memory with room', { space_alarm: false, space_percent: 40 }, []],
     ['events the cloud refused', { quarantined: 2 }, ['2 SET ASIDE']],
     ['a gate nobody set up', { not_deciding: 'not_set_up' }, ['NOT SET UP YET']],
     ['a withdrawn gate', { not_deciding: 'withdrawn' }, ['WITHDRAWN BY THE OFFICE']],

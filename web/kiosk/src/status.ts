@@ -9,7 +9,7 @@ import type { GateMessage } from './message.ts';
 export const STALE_AFTER_S = 15 * 60;
 
 export interface Item {
-  part: 'deciding' | 'lane' | 'link' | 'synced' | 'pending' | 'quarantined' | 'clock' | 'camera' | 'gate_io' | 'storage' | 'sound';
+  part: 'deciding' | 'lane' | 'link' | 'synced' | 'pending' | 'quarantined' | 'clock' | 'camera' | 'gate_io' | 'storage' | 'space' | 'sound';
   text: string;
   well: boolean;
 }
@@ -48,6 +48,7 @@ export function items(
   );
   if (status.quarantined) list.push({ part: 'quarantined', text: say('quarantined', { n: status.quarantined }), well: false });
   if (status.storage === 'fault') list.push({ part: 'storage', text: say('storage_fault'), well: false });
+  if (status.space_alarm) list.push({ part: 'space', text: say('space_alarm', { n: status.space_percent ?? 90 }), well: false });
   if (soundBlocked) list.push({ part: 'sound', text: say('sound_blocked'), well: false });
   return list;
 }

@@ -196,10 +196,7 @@ async fn drift_is_clamped_said_aloud_and_mended_by_a_recount_of_the_office() {
     let (mut journal, opened) = lot.exit.journal(21, None);
     let mut sent = vec![opened.bytes];
     for n in 0..3 {
-        let leave = EventBody::ExitButton { zones: vec![zone], generations: vec![0] };
-        let gone = journal.append(None, now(NOON + n), leave);
-        sent.push(gone.bytes);
-        sent.push(journal.append(None, now(NOON + n), EventBody::Opened { of: gone.event.id }).bytes);
+        sent.extend(leave(&mut journal, zone, 0, NOON + n).map(|event| event.bytes));
     }
     lot.exit.push(&lot.world, &sent).await;
     let shown = lot.overview().await["zones"][0].clone();
@@ -220,10 +217,8 @@ async fn drift_is_clamped_said_aloud_and_mended_by_a_recount_of_the_office() {
     let Change::Count(tally) = told.last().unwrap() else { panic!("{told:?}") };
     assert_eq!((tally.basis.generation, super::super::merged(tally).occupancy()), (1, 5));
     // A second one follows the first in the same journal, and what was heard meanwhile counts over it.
-    let leave = EventBody::ExitButton { zones: vec![zone], generations: vec![1] };
     lot.world.later(60_000);
-    let gone = journal.append(None, now(NOON + 60_000), leave);
-    lot.exit.push(&lot.world, &[gone.bytes]).await;
+    lot.exit.push(&lot.world, &bytes(&leave(&mut journal, zone, 1, NOON + 60_000))).await;
     assert_eq!(lot.occupancy().await, 4);
     lot.world.post(&path, json!({"observed": 7, "reason": "again"})).await.ok();
     assert_eq!(lot.occupancy().await, 7);
@@ -242,7 +237,7 @@ async fn drift_is_clamped_said_aloud_and_mended_by_a_recount_of_the_office() {
 async fn an_opening_of_which_nobody_knows_widens_the_number_until_it_is_known() {
     let lot = Lot::new(2).await;
     let of = lot.morning(vec![])[1].event.id;
-    let events = lot.morning(vec![EventBody::Opened { of }]);
+    let events = lot.morning(vec![EventBody::Opened { of, watched: false }]);
     lot.entrance.push(&lot.world, &bytes(&events[..3])).await;
     let interval = async || {
         let zone = lot.overview().await["zones"][0].clone();

@@ -125,12 +125,19 @@ fn body(lot: &Lot, device: &TestDevice, so_far: &[SealedEvent], at: i64, dice: &
         6 => over(Direction::Out),
         7 => EventBody::Annulled { of: earlier },
         8 => EventBody::NotOpened { of: earlier, unknown: dice.below(2) == 0 },
-        9 | 10 => EventBody::Opened { of: earlier },
+        9 | 10 => EventBody::Opened { of: earlier, watched: at % 3 == 0 },
         11 => EventBody::Passed { of: Some(earlier), direction: device.direction },
         12 => {
             let frontier = vec![earlier];
             let generation = 1 + dice.below(2) as u64;
-            EventBody::Recounted(Recount { zone, generation, observed: dice.below(9) as u32, at_ms: at, frontier })
+            EventBody::Recounted(Recount {
+                zone,
+                generation,
+                observed: dice.below(9) as u32,
+                at_ms: at,
+                frontier,
+                before: None,
+            })
         }
         13 if dice.below(2) == 0 => EventBody::ClockStepped(ClockAnomaly { expected_ms: at, read_ms: at + 90_000 }),
         13 => EventBody::Health { part: Part::Camera, working: dice.below(2) == 0, detail: format!("{at}") },
@@ -249,9 +256,8 @@ async fn what_is_heard_late_changes_the_day_in_which_it_happened() {
     let days = async || lot.world.get(&lot.world.at(&format!("zones/{zone}/days"))).await.ok().json();
     assert_eq!(days().await, json!([{"day": "2026-11-20", "entries": 1, "exits": 0}]));
     let (mut journal, opened) = lot.exit.journal(21, None);
-    let leave = EventBody::ExitButton { zones: vec![zone], generations: vec![0] };
-    let gone = journal.append(None, now(NOON + 3_600_000), leave);
-    lot.exit.push(&lot.world, &[opened.bytes, gone.bytes]).await;
+    let [asked, gone] = leave(&mut journal, zone, 0, NOON + 3_600_000);
+    lot.exit.push(&lot.world, &[opened.bytes, asked.bytes, gone.bytes]).await;
     assert_eq!(days().await, json!([{"day": "2026-11-20", "entries": 1, "exits": 1}]));
     assert_eq!(lot.alerts().await, ["late_exit"]);
     assert_eq!(lot.occupancy().await, 0);
@@ -295,7 +301,10 @@ async fn a_zone_around_others_is_their_sum_in_any_order() {
                     zones: zones.clone(),
                     over: None,
                 };
-                all.push((n, journal.append(None, now(NOON + at), body).bytes));
+                let over = journal.append(None, now(NOON + at), body);
+                let of = over.event.id;
+                all.push((n, over.bytes));
+                all.push((n, journal.append(None, now(NOON + at), EventBody::Opened { of, watched: false }).bytes));
             }
             gates.push(device);
         }

@@ -24,14 +24,14 @@ fn an_admission_writes_at_most_sixteen_kilobytes() {
     let mut replica = venue.gate(&folder.db());
     for n in 0..500 {
         let id = admit(&mut replica, n, 0, n as i64);
-        replica.record(Some(LANE), at(n as i64), EventBody::Opened { of: id }).unwrap();
+        replica.record(Some(LANE), at(n as i64), EventBody::Opened { of: id, watched: false }).unwrap();
     }
     let before = written();
     let begun = crate::clock::mono_us();
     let mut size = 0;
     for n in 500..500 + ADMISSIONS {
         let id = admit(&mut replica, n, 0, n as i64);
-        let opened = replica.record(Some(LANE), at(n as i64), EventBody::Opened { of: id }).unwrap();
+        let opened = replica.record(Some(LANE), at(n as i64), EventBody::Opened { of: id, watched: false }).unwrap();
         size += opened.bytes.len();
     }
     let took_us = crate::clock::mono_us() - begun;

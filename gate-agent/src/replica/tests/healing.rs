@@ -10,7 +10,7 @@ use crate::identity::IdentityFile;
 use crate::journal_check;
 use crate::lane_runner::standing::Standing;
 use crate::replica::testing::*;
-use crate::replica::{Replica, ReplicaError, open_or_salvage, wish_resync};
+use crate::replica::{Replica, ReplicaError, begin_anew, open_or_salvage, wish_resync};
 
 fn standing(replica: &Replica) -> Standing {
     let mut reader = replica.reader().unwrap();
@@ -44,7 +44,7 @@ fn a_start_heals_a_damaged_database_and_decides_when_the_replica_is_whole_again(
     let basics = venue.clone();
     for n in 0..30 {
         let id = admit(&mut replica, n, 0, n as i64);
-        replica.record(None, at(n as i64), EventBody::Opened { of: id }).unwrap();
+        replica.record(None, at(n as i64), EventBody::Opened { of: id, watched: false }).unwrap();
     }
     drop(replica);
     let mut bytes = std::fs::read(folder.db()).unwrap();
@@ -76,6 +76,21 @@ fn a_start_heals_a_damaged_database_and_decides_when_the_replica_is_whole_again(
     std::fs::write(&lost, b"not a database at all").unwrap();
     assert!(matches!(open_or_salvage(&lost, start(4), None), Err(ReplicaError::Ownerless { .. })));
     assert_eq!(std::fs::read(&lost).unwrap(), b"not a database at all");
+}
+
+#[test]
+fn a_database_that_is_gone_is_begun_anew_with_an_alarm_and_decides_about_nobody() {
+    let folder = Folder::new("begin-anew");
+    let venue = Venue::new();
+    let file = IdentityFile::of(&venue.identity(), &venue.enrolled(), Hash::ZERO);
+    let (mut replica, saved) = open_or_salvage(&folder.db(), start(2), Some(&file)).unwrap();
+    assert_eq!((saved, replica.identity()), (None, None));
+    begin_anew(&mut replica, &file, at(0)).unwrap();
+    assert_eq!(replica.identity(), Some(&venue.identity()));
+    assert_eq!(standing(&replica), Standing::NotSetUp);
+    let told = details(&mut replica);
+    assert_eq!(told.iter().map(|(working, _)| *working).collect::<Vec<_>>(), [false, true], "{told:?}");
+    assert!(told[0].1.contains("lost"), "{told:?}");
 }
 
 #[test]
@@ -142,7 +157,7 @@ fn a_service_restored_from_a_backup_gets_everything_back_and_revives_nothing() {
     let reply = venue.reply(gone, T0 + 10);
     replica.apply(&reply, at(10)).unwrap();
     let id = admit(&mut replica, 7, 0, 20);
-    replica.record(None, at(21), EventBody::Opened { of: id }).unwrap();
+    replica.record(None, at(21), EventBody::Opened { of: id, watched: false }).unwrap();
     let mut held = Held::default();
     let all = replica.pending(500, usize::MAX).unwrap();
     let bodies: Vec<_> = all.iter().map(|event| serde_bytes::ByteBuf::from(event.bytes.clone())).collect();

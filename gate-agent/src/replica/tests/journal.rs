@@ -227,7 +227,7 @@ fn old_acknowledged_events_go_and_the_journal_still_verifies() {
     let mut replica = venue.gate(&folder.db());
     let mut held = Held::default();
     let first = admit(&mut replica, 1, 0, 0);
-    replica.record(None, at(1), EventBody::Opened { of: first }).unwrap();
+    replica.record(None, at(1), EventBody::Opened { of: first, watched: false }).unwrap();
     sync(&mut replica, &venue, &mut held);
     drop(replica);
     let mut replica = open(&folder.db(), 2);

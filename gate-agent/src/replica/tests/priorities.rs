@@ -253,7 +253,7 @@ fn a_million_events_fit_the_space_and_can_still_be_asked_for() {
             let pass = block * 1000 + n;
             let view = reader.view(&scanned(pass, 0), &gate, at(0)).unwrap();
             bodies.push(authorised(pass, 0, view, 0, None));
-            bodies.push(EventBody::Opened { of: EventId { seq: head.seq + 1 + 2 * n, ..head } });
+            bodies.push(EventBody::Opened { of: EventId { seq: head.seq + 1 + 2 * n, ..head }, watched: false });
         }
         replica.record_many(at(block as i64), bodies);
     }

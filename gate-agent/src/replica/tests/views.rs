@@ -109,7 +109,9 @@ fn a_view_says_what_happened_to_the_pass() {
             let admitted = of.unwrap_or(mark(DEVICE, 0, 7, 0, false).event);
             match thing {
                 Admitted(ms) => of = Some(admit(&mut replica, 7, 0, ms)),
-                Opened => drop(replica.record(None, at(10), EventBody::Opened { of: admitted }).unwrap()),
+                Opened => {
+                    drop(replica.record(None, at(10), EventBody::Opened { of: admitted, watched: false }).unwrap())
+                }
                 NotOpened { unknown } => {
                     drop(replica.record(None, at(10), EventBody::NotOpened { of: admitted, unknown }).unwrap())
                 }
@@ -148,7 +150,7 @@ fn this_gates_own_use_that_comes_back_from_the_cloud_is_not_counted_twice() {
     let mut venue = Venue::new();
     let mut replica = venue.gate(&folder.db());
     let own = admit(&mut replica, 7, 0, 0);
-    replica.record(None, at(10), EventBody::Opened { of: own }).unwrap();
+    replica.record(None, at(10), EventBody::Opened { of: own, watched: false }).unwrap();
     let back = UseMark { event: own, gate: GATE, ..mark(DEVICE, 0, 7, 0, false) };
     let reply = venue.reply(vec![Change::Use(back)], T0 + 1);
     replica.apply(&reply, at(1)).unwrap();
@@ -163,7 +165,7 @@ fn a_clock_that_went_back_does_not_reorder_this_gates_own_uses() {
     let mut venue = Venue::new();
     let mut replica = venue.gate(&folder.db());
     let first = admit(&mut replica, 7, 1, 0);
-    replica.record(None, at(1), EventBody::Opened { of: first }).unwrap();
+    replica.record(None, at(1), EventBody::Opened { of: first, watched: false }).unwrap();
     let second = admit(&mut replica, 7, 1, -30 * DAY);
     let uses = look(&replica, 7, -30 * DAY + 5).uses;
     assert_eq!(uses.unopened.unwrap().event, second, "the newest is the one recorded last");
@@ -211,6 +213,7 @@ fn rights_are_held_at_the_holder_only_and_follow_every_count() {
         observed: 97,
         at_ms: T0 + 10,
         frontier: vec![replica.journal_head().unwrap().event],
+        before: None,
     };
     let later = admit(&mut replica, 3, 0, 15);
     replica.record(None, at(16), EventBody::Recounted(recount.clone())).unwrap();
@@ -252,6 +255,8 @@ fn what_is_taken_back_counts_where_it_was_counted() {
         over: None,
     };
     let button = || ExitButton { zones: zones(), generations: vec![0] };
+    let opened = |watched| move |of| EventBody::Opened { of, watched };
+    let passed = |of| EventBody::Passed { of: Some(of), direction: Direction::Out };
     let never = |of| NotOpened { of, unknown: false };
     let perhaps = |of| NotOpened { of, unknown: true };
     let annulled = |of| Annulled { of };
@@ -266,7 +271,14 @@ fn what_is_taken_back_counts_where_it_was_counted() {
         ("an override", Some(overridden()), vec![], 3),
         ("an override that never opened", Some(overridden()), vec![Box::new(never), Box::new(never)], 2),
         ("an override of which nobody knows", Some(overridden()), vec![Box::new(perhaps)], 3),
-        ("the exit button", Some(button()), vec![], 1),
+        ("the exit button", Some(button()), vec![], 2),
+        ("the exit button, opened", Some(button()), vec![Box::new(opened(false))], 1),
+        ("the exit button, opened twice", Some(button()), vec![Box::new(opened(false)), Box::new(opened(false))], 1),
+        ("the exit button, the barrier is open", Some(button()), vec![Box::new(opened(true))], 2),
+        ("the exit button, gone", Some(button()), vec![Box::new(opened(true)), Box::new(passed)], 1),
+        ("the exit button, turned back", Some(button()), vec![Box::new(opened(true)), Box::new(annulled)], 2),
+        ("the exit button, of which nobody knows", Some(button()), vec![Box::new(perhaps)], 2),
+        ("the exit button, taken back after all", Some(button()), vec![Box::new(opened(false)), Box::new(annulled)], 2),
         ("the exit button, nothing moved", Some(button()), vec![Box::new(never), Box::new(annulled)], 2),
     ];
     for (name, body, back, inside) in table {
@@ -291,7 +303,8 @@ fn what_is_taken_back_counts_where_it_was_counted() {
             }
             assert_eq!(occupancy(&replica), inside, "{name}, restarted: {restarted}");
             // A recount that saw it all happen before: nothing of it counts any more, whenever it is taken back.
-            let recount = Recount { zone: ZONE, generation: 1, observed: 50, at_ms: T0 + 10, frontier: vec![of] };
+            let recount =
+                Recount { zone: ZONE, generation: 1, observed: 50, at_ms: T0 + 10, frontier: vec![of], before: None };
             replica.record(None, at(40), EventBody::Recounted(recount.clone())).unwrap();
             assert_eq!(occupancy(&replica), 50, "{name}, restarted: {restarted}, recounted after");
             replica.record(Some(LANE), at(50), never(of)).unwrap();
@@ -331,6 +344,7 @@ fn a_reader_that_stays_open_sees_every_new_setting() {
             | Change::Pass(_)
             | Change::Use(_)
             | Change::Count(_)
+            | Change::Reset(_)
             | Change::Unknown(_) => {}
         }
         see(&mut replica, Some(change.clone()));

@@ -135,7 +135,7 @@ fn a_record_that_says_something_else_is_not_the_same() {
     today.rules = RULES_VERSION;
     let refused = replay(&event(EventBody::Refused { input: Box::new(today), reason: Reason::Expired })).unwrap();
     assert!(refused.conclusion(Language::En).contains("NOT the same"));
-    assert_eq!(replay(&event(EventBody::Opened { of: event_id(1) })), None);
+    assert_eq!(replay(&event(EventBody::Opened { of: event_id(1), watched: false })), None);
 }
 
 #[test]

@@ -37,7 +37,8 @@ impl Lot {
         admission.pass = Some(of.clone());
         let generations = vec![generation; admission.zones.len()];
         let body = EventBody::Authorised { input: Box::new(input), admission, generations, confirmed: None };
-        self.write(usize::from(direction == Direction::Out), body);
+        let of = self.write(usize::from(direction == Direction::Out), body);
+        self.write(usize::from(direction == Direction::Out), EventBody::Opened { of, watched: false });
         true
     }
 }
@@ -123,14 +124,15 @@ fn the_truth_lies_in_the_interval_and_collapses_when_all_is_heard() {
             match dice.below(3) {
                 // A power cut: what became of it is heard when the gate is back, or never was known.
                 0 => {
-                    let body = if happened { EventBody::Opened { of } } else { EventBody::Annulled { of } };
+                    let body =
+                        if happened { EventBody::Opened { of, watched: false } } else { EventBody::Annulled { of } };
                     next(&mut late, body);
                     if dice.below(2) == 0 {
                         next(&mut events, EventBody::NotOpened { of, unknown: true });
                     }
                 }
                 _ if happened => {
-                    next(&mut events, EventBody::Opened { of });
+                    next(&mut events, EventBody::Opened { of, watched: false });
                 }
                 _ => {
                     next(&mut events, EventBody::NotOpened { of, unknown: false });

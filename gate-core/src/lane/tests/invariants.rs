@@ -255,7 +255,7 @@ impl World {
 
     /// Records about an opening are about one that was stored, and contradict nothing.
     fn recorded(&mut self, body: &EventBody) -> Result<(), TestCaseError> {
-        if let EventBody::Opened { of } | EventBody::NotOpened { of, .. } = body {
+        if let EventBody::Opened { of, .. } | EventBody::NotOpened { of, .. } = body {
             prop_assert!(self.may_open.contains_key(of), "{of} was never stored");
             prop_assert!(self.settled.insert(*of), "{of} is settled twice");
         }

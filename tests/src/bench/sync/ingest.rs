@@ -81,7 +81,8 @@ impl Side {
             input.pass = pass;
             let lane = Some(input.lane.lane);
             let authorised = self.journal.append(lane, Device::now(), body);
-            let opened = self.journal.append(lane, Device::now(), EventBody::Opened { of: authorised.event.id });
+            let opened =
+                self.journal.append(lane, Device::now(), EventBody::Opened { of: authorised.event.id, watched: false });
             bytes += authorised.bytes.len() + opened.bytes.len();
             events.extend([ByteBuf::from(authorised.bytes), ByteBuf::from(opened.bytes)]);
         }

@@ -190,6 +190,7 @@ async fn answer(request: &Message, target: SocketAddr, mode: Mode, late: &Late, 
         | Mode::Expired
         | Mode::SelfSigned
         | Mode::OtherAuthority
+        | Mode::Rsa512
         | Mode::Tls10
         | Mode::Tls11
         | Mode::HalfOpen

@@ -3,6 +3,7 @@
 
 mod http;
 mod mode;
+mod rsa512;
 mod tls;
 
 use std::net::SocketAddr;
@@ -184,6 +185,7 @@ impl Road {
             | Mode::Expired
             | Mode::SelfSigned
             | Mode::OtherAuthority
+            | Mode::Rsa512
             | Mode::Truncates
             | Mode::GzipBomb
             | Mode::Storms
@@ -228,7 +230,8 @@ impl Road {
             | Mode::WrongName
             | Mode::Expired
             | Mode::SelfSigned
-            | Mode::OtherAuthority => {
+            | Mode::OtherAuthority
+            | Mode::Rsa512 => {
                 let Ok(far) = TcpStream::connect(self.target).await else { return };
                 // Small requests and answers go back and forth: none is to wait for the other's receipt.
                 let _prompt = far.set_nodelay(true);
@@ -272,6 +275,7 @@ impl Road {
             | Mode::Expired
             | Mode::SelfSigned
             | Mode::OtherAuthority
+            | Mode::Rsa512
             | Mode::Tls10
             | Mode::Tls11
             | Mode::Truncates

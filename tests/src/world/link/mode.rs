@@ -43,6 +43,8 @@ pub enum Mode {
     SelfSigned,
     /// The certificate is for this name, from an authority that nobody here trusts.
     OtherAuthority,
+    /// An authority in between signs with an RSA key of 512 bits.
+    Rsa512,
     /// The server speaks TLS 1.0 only.
     Tls10,
     /// The server speaks TLS 1.1 only.
@@ -67,7 +69,7 @@ pub enum Mode {
 
 impl Mode {
     /// All that misbehave.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::Cut,
         Self::Refused,
         Self::BlackHole,
@@ -87,6 +89,7 @@ impl Mode {
         Self::Expired,
         Self::SelfSigned,
         Self::OtherAuthority,
+        Self::Rsa512,
         Self::Tls10,
         Self::Tls11,
         Self::Truncates,
@@ -113,6 +116,7 @@ impl Mode {
                 | Self::Expired
                 | Self::SelfSigned
                 | Self::OtherAuthority
+                | Self::Rsa512
                 | Self::Tls10
                 | Self::Tls11
         )

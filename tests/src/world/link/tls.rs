@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose, date_time_ymd,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose, SigningKey,
+    date_time_ymd,
 };
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -13,6 +14,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 use super::Mode;
+use super::rsa512::Rsa512;
 
 /// What ends TLS in front of a cloud.
 pub struct Certificates {
@@ -22,6 +24,7 @@ pub struct Certificates {
     self_signed: TlsAcceptor,
     wrong_name: TlsAcceptor,
     other_authority: TlsAcceptor,
+    rsa512: TlsAcceptor,
 }
 
 /// Under which name gates know the cloud.
@@ -37,14 +40,16 @@ impl Certificates {
         over.not_after = date_time_ymd(2021, 1, 1);
         Ok(Self {
             authority: ours.pem(),
-            good: signed(&leaf(NAME)?, &ours)?,
+            // An authority in between is nothing bad by itself: only its key makes the difference to `rsa512`.
+            good: below(CertifiedIssuer::signed_by(authority_of("Authority between"), KeyPair::generate()?, &ours)?)?,
             expired: signed(&over, &ours)?,
             self_signed: {
                 let key = KeyPair::generate()?;
-                acceptor(leaf(NAME)?.self_signed(&key)?.der().clone(), &key)?
+                acceptor(vec![leaf(NAME)?.self_signed(&key)?.der().clone()], &key)?
             },
             wrong_name: signed(&leaf("elsewhere.example")?, &ours)?,
             other_authority: signed(&leaf(NAME)?, &theirs)?,
+            rsa512: below(CertifiedIssuer::signed_by(authority_of("Weak authority"), Rsa512::new(), &ours)?)?,
         })
     }
 
@@ -59,6 +64,7 @@ impl Certificates {
             Mode::SelfSigned => &self.self_signed,
             Mode::WrongName => &self.wrong_name,
             Mode::OtherAuthority => &self.other_authority,
+            Mode::Rsa512 => &self.rsa512,
             Mode::Clear
             | Mode::Cut
             | Mode::Refused
@@ -90,11 +96,15 @@ impl Certificates {
 }
 
 fn authority(name: &str) -> anyhow::Result<CertifiedIssuer<'static, KeyPair>> {
-    let mut params = CertificateParams::new(Vec::new())?;
+    Ok(CertifiedIssuer::self_signed(authority_of(name), KeyPair::generate()?)?)
+}
+
+fn authority_of(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
     params.distinguished_name.push(DnType::CommonName, name);
-    Ok(CertifiedIssuer::self_signed(params, KeyPair::generate()?)?)
+    params
 }
 
 fn leaf(name: &str) -> anyhow::Result<CertificateParams> {
@@ -103,18 +113,23 @@ fn leaf(name: &str) -> anyhow::Result<CertificateParams> {
     Ok(params)
 }
 
-fn signed(params: &CertificateParams, by: &CertifiedIssuer<'_, KeyPair>) -> anyhow::Result<TlsAcceptor> {
+/// A good certificate from an authority that is none of those that are trusted, but below one.
+fn below<S: SigningKey>(between: CertifiedIssuer<'_, S>) -> anyhow::Result<TlsAcceptor> {
     let key = KeyPair::generate()?;
-    acceptor(params.signed_by(&key, by)?.der().clone(), &key)
+    let certificate = leaf(NAME)?.signed_by(&key, &between)?.der().clone();
+    acceptor(vec![certificate, between.as_ref().der().clone()], &key)
 }
 
-fn acceptor(certificate: CertificateDer<'static>, key: &KeyPair) -> anyhow::Result<TlsAcceptor> {
+fn signed(params: &CertificateParams, by: &CertifiedIssuer<'_, KeyPair>) -> anyhow::Result<TlsAcceptor> {
+    let key = KeyPair::generate()?;
+    acceptor(vec![params.signed_by(&key, by)?.der().clone()], &key)
+}
+
+fn acceptor(chain: Vec<CertificateDer<'static>>, key: &KeyPair) -> anyhow::Result<TlsAcceptor> {
     let _already = rustls::crypto::ring::default_provider().install_default();
     let key = PrivateKeyDer::try_from(key.serialize_der()).map_err(|e| anyhow::anyhow!("a server's key: {e}"))?;
-    let mut config = ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate], key)
-        .context("a server's certificate")?;
+    let mut config =
+        ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).context("a server's certificate")?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
