@@ -20,7 +20,7 @@ use crate::config::Config;
 use crate::health;
 use crate::identity::IdentityFile;
 use crate::lane_runner::{self, Parts};
-use crate::replica::{Replica, ReplicaReader, Round, Start, begin_anew, open_or_salvage};
+use crate::replica::{Replica, ReplicaError, ReplicaReader, Round, Start, begin_anew, open_or_salvage};
 use crate::screen::{self, Facts};
 use crate::storage::Storage;
 use crate::sync::engine;
@@ -237,7 +237,8 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> anyhow::Result<
     ended
 }
 
-/// Goes through the replica a little at a time, until told to stop. A disk that fails is the lane's to tell of.
+/// Goes through the replica a little at a time, until told to stop. A disk that fails is the lane's to tell of; damage ends
+/// the program, and its next start heals it.
 async fn keep_in_memory(mut round: Round, mut stop: watch::Receiver<bool>) {
     let mut pace = tokio::time::interval(std::time::Duration::from_secs(1));
     pace.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -246,13 +247,18 @@ async fn keep_in_memory(mut round: Round, mut stop: watch::Receiver<bool>) {
             _ = stop.wait_for(|stop| *stop) => return,
             _ = pace.tick() => {}
         }
-        let step = tokio::task::spawn_blocking(move || {
-            if let Err(error) = round.step() {
-                tracing::debug!(%error, "the replica could not be gone through");
+        let step = tokio::task::spawn_blocking(move || match round.step() {
+            Ok(()) => Some(round),
+            Err(error) if matches!(error, ReplicaError::Damaged { .. }) => {
+                tracing::error!(%error, "this gate starts again to heal its database");
+                None
             }
-            round
+            Err(error) => {
+                tracing::debug!(%error, "the replica could not be gone through");
+                Some(round)
+            }
         });
-        let Ok(stepped) = step.await else { return };
+        let Ok(Some(stepped)) = step.await else { return };
         round = stepped;
     }
 }

@@ -217,8 +217,13 @@ impl Passage {
         self.unknown && self.direction == Direction::Out
     }
 
+    /// Said here in other words than [`Basis::counts`]: whoever counted could not have seen it, or it was made on what
+    /// they counted.
     fn counts_over(&self, basis: &Basis) -> bool {
-        basis.counts(self.event, self.generation, self.at_ms)
+        let newer = self.generation >= basis.generation;
+        let frontier = basis.frontier.iter().filter(|seen| Actor::from(**seen) == Actor::from(self.event));
+        let heard_of = frontier.map(|seen| seen.seq).max().is_some_and(|newest| self.event.seq <= newest);
+        newer || (self.at_ms > basis.at_ms && !heard_of)
     }
 }
 

@@ -134,6 +134,42 @@ async fn two_copies_of_one_card_are_seen_at_first_contact_and_both_histories_are
     one.close()
 }
 
+/// a whole older card in the gate. The cloud fences it, and the gate says itself what is wrong with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_card_that_was_put_back_is_found_by_the_cloud_and_by_the_gate_itself() -> anyhow::Result<()> {
+    let mut one = One::open("gate-set-back").await?;
+    one.device.present(&one.passes.pass(1), false)?;
+    one.device.settles().await?;
+    one.device.stop().await;
+    let (name, gate, dir) = (one.device.name.clone(), one.device.gate.clone(), one.device.dir().to_path_buf());
+    let older = one.world.join("older");
+    copy(&dir, &older)?;
+    let url = one.url.clone();
+    one.device.start(&url, None)?;
+    one.device.present(&one.passes.pass(2), false)?;
+    one.device.settles().await?;
+    one.device.stop().await;
+    let One { world, cloud, office, device, passes, url } = one;
+    drop(device);
+    let mut back = Device::open(&name, &gate, older.clone())?;
+    assert!(gate_agent::journal_check::verify(&older.join("replica.db"))?.ok, "without a road nobody can know");
+    back.start(&url, None)?;
+    let one = One { world, cloud, office, device: back, passes, url };
+    one.alarmed("journal_shorter").await?;
+    let deadline = Deadline::after(Duration::from_secs(60));
+    let said = loop {
+        let report = gate_agent::journal_check::verify(&older.join("replica.db"))?;
+        if !report.ok {
+            break report.to_string();
+        }
+        anyhow::ensure!(!deadline.is_over(), "the gate does not find out: {report}");
+        one.device.wake.link_up();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert!(said.contains("set back") || said.contains("tail is missing"), "{said}");
+    one.close()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_withdrawn_device_says_is_kept_aside_and_changes_nothing() -> anyhow::Result<()> {
     let mut one = One::open("gate-revoked").await?;

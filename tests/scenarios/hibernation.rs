@@ -59,14 +59,15 @@ async fn after_eight_months_a_gate_serves_at_once_and_is_whole_by_itself_with_th
     let (name, id, dir) = (gate.name.clone(), gate.gate.clone(), gate.dir().to_path_buf());
     drop(gate);
 
-    // Winter. In spring the office issues passes with a key that the gate has never heard of.
+    // Winter. In spring the office issues passes that last longer than the key of autumn: another key, of which the gate has
+    // never heard.
     clock.store(unix_ms(), Ordering::Relaxed);
     office.log_in_again().await?;
     let vendors = office.look("/vendors").await?;
     let now_ms = unix_ms();
     let order = json!({
         "vendor_id": vendors[0]["id"], "product_id": 1, "count": 1,
-        "valid_from_ms": now_ms - 1000, "valid_until_ms": now_ms + 90 * DAY_MS,
+        "valid_from_ms": now_ms - 1000, "valid_until_ms": now_ms + 600 * DAY_MS,
     });
     office.post("/batches", &order).await?;
     office.patch(&format!("/zones/{zone}"), &json!({"capacity": 60})).await?;
@@ -77,7 +78,7 @@ async fn after_eight_months_a_gate_serves_at_once_and_is_whole_by_itself_with_th
     let cold = || Now { trust: Trust::Continued, ..Device::now() };
     let age_ms = gate.reader().status(cold())?.age_ms.context("its replica's age")?;
     assert!(age_ms >= OFF_MS, "{age_ms}");
-    gate.start(&url, Some(certificates.authority()))?;
+    let mut engine = gate.engine_to(&url, Some(certificates.authority()))?;
     let mut number = 0;
     let mut show = |gate: &mut Device, product: u16| -> anyhow::Result<Verdict> {
         number += 1;
@@ -92,13 +93,18 @@ async fn after_eight_months_a_gate_serves_at_once_and_is_whole_by_itself_with_th
         Ok(())
     };
     degraded(&mut gate)?;
-    gate.hears(Heard::Offline).await.context("an expired certificate is no road")?;
-    degraded(&mut gate)?;
+    for _ in 0..3 {
+        gate.wake.link_up();
+        engine.step().await;
+        assert_ne!(engine.link(), Heard::Online, "an expired certificate is no road");
+        degraded(&mut gate)?;
+    }
     assert_eq!(keys(&mut gate)?, known, "nothing came over that road");
 
     // Somebody renews the certificate. Nobody touches the gate.
-    gate.forget_link();
+    drop(engine);
     road.heal();
+    gate.start(&url, Some(certificates.authority()))?;
     let whole = Deadline::after(WHOLE);
     let mut status = gate.reader().status(cold())?;
     while status.pending > 0 || status.age_ms.is_none_or(|age_ms| age_ms > DAY_MS) || keys(&mut gate)? == known {
@@ -112,7 +118,11 @@ async fn after_eight_months_a_gate_serves_at_once_and_is_whole_by_itself_with_th
     assert!(matches!(verdict, Verdict::Admit(_)), "full service: {verdict:?}");
     gate.settles().await?;
     let inbox = office.look("/alerts").await?;
-    assert_eq!((&inbox["applied"], &inbox["parked"]), (&json!(gate.events()?), &json!(0)), "{inbox}");
+    // What was acknowledged last autumn may be pruned by now; nothing is missing at the cloud.
+    let applied = inbox["applied"].as_u64().context("applied")?;
+    assert!(applied >= gate.events()? && inbox["parked"] == 0, "{inbox}");
+    let overview = office.overview().await?;
+    assert_eq!(overview["zones"][0]["occupancy"], 5, "four let in without a road and one with: {overview}");
     drop(gate);
     drop(stop);
     cloud.await??;

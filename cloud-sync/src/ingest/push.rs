@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use gate_core::event::{self, Event};
+use gate_core::event::{self, Event, EventBody};
 use gate_core::mutant::{self, Mutant};
 use gate_core::sync::v1::{Change, ItemOutcome, JournalHead, Push, PushReply, Receipt, Signed};
 use serde_bytes::ByteBuf;
@@ -56,6 +56,10 @@ pub async fn push(tx: &mut Tx, app: &App, device: &AnyDevice, push: &Push) -> Re
     for epoch in &epochs {
         chain::check_children(tx, &source, *epoch, &mut news).await?;
     }
+    if news.fence.is_some() {
+        // An older card may be in the gate: our word about what it goes on from tells it so.
+        epochs.extend(push.events.iter().filter_map(|bytes| goes_on_from(&source, bytes)));
+    }
     if push.events.is_empty() {
         // The gate holds everything for acknowledged: it is told where that is not so.
         let gaps = chain::gaps(tx, &source, head.head.event.epoch).await?;
@@ -75,6 +79,30 @@ pub async fn push(tx: &mut Tx, app: &App, device: &AnyDevice, push: &Push) -> Re
     let changes = finish(tx, &source, &mut news).await?;
     replica::publish(tx, app.master(), source.venue, changes).await?;
     Ok(PushReply { outcomes, receipts })
+}
+
+/// The epoch that an opening of the journal goes on from.
+fn goes_on_from(source: &Source, bytes: &[u8]) -> Option<u64> {
+    match Event::decode(bytes).ok()?.body {
+        EventBody::EpochOpened { continues, .. } => continues,
+        EventBody::Authorised { .. }
+        | EventBody::Opened { .. }
+        | EventBody::NotOpened { .. }
+        | EventBody::Passed { .. }
+        | EventBody::Annulled { .. }
+        | EventBody::Refused { .. }
+        | EventBody::Noise { .. }
+        | EventBody::Repeated { .. }
+        | EventBody::Overridden { .. }
+        | EventBody::ExitButton { .. }
+        | EventBody::Fire { .. }
+        | EventBody::Recounted(_)
+        | EventBody::Health { .. }
+        | EventBody::ClockStepped(_)
+        | EventBody::LaneClosed { .. } => None,
+    }
+    .filter(|head| head.event.device == source.device)
+    .map(|head| head.event.epoch)
 }
 
 /// Takes one item, or keeps it aside.

@@ -23,6 +23,7 @@ mod salvage;
 mod schema;
 mod statements;
 mod status;
+mod sync_again;
 mod view;
 mod warm;
 
@@ -89,6 +90,7 @@ pub struct Replica {
     epochs: Vec<EpochRow>,
     recorded: Recorded,
     reserve: reserve::Reserve,
+    checkpoints: sync_again::Checkpoints,
 }
 
 /// Told after every event that was recorded: there is something to send.
@@ -127,6 +129,14 @@ impl From<rusqlite::Error> for Fault {
 impl From<ReplicaError> for Fault {
     fn from(error: ReplicaError) -> Self {
         Self::Own(error)
+    }
+}
+
+impl Drop for Replica {
+    fn drop(&mut self) {
+        if let Some(db) = &self.db {
+            sync_again::before_closing(db, &self.path);
+        }
     }
 }
 
@@ -171,6 +181,7 @@ impl Replica {
             epochs,
             recorded: Recorded::default(),
             reserve: reserve::Reserve::default(),
+            checkpoints: sync_again::Checkpoints::of(path),
         };
         if !mutant::active(Mutant::NoCheckAtStart) {
             replica.check_pending()?;
@@ -178,6 +189,7 @@ impl Replica {
         if replica.identity.is_some() {
             replica.begin_epoch(replica.start.now)?;
         }
+        sync_again::names(path);
         Ok(replica)
     }
 
@@ -346,6 +358,9 @@ impl Replica {
             tx.commit()?;
             Ok(value)
         })();
+        if result.is_ok() {
+            self.checkpoints.after_commit(&path);
+        }
         self.after(result.map_err(|fault: Fault| fault.at(&path)))
     }
 

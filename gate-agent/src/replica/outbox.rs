@@ -19,7 +19,7 @@ use gate_core::time::Now;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension};
 
-use super::checked::{Checked, DELIVERED, OUTBOX, QUARANTINE, RECEIPTS, STRANGERS};
+use super::checked::{Checked, DELIVERED, EVENTS, OUTBOX, QUARANTINE, RECEIPTS, STRANGERS};
 use super::keys::{self, EpochRow, blob};
 use super::{Fault, Replica, ReplicaError, statements};
 
@@ -170,7 +170,9 @@ impl Replica {
         let position = keys::position_of(&self.epochs, id).ok_or(ReplicaError::UnknownEvent(id))?;
         let epochs = self.epochs.clone();
         self.write(|checked| {
-            if !mutant::active(Mutant::DeleteOnRefusal) && !mutant::active(Mutant::BelieveOwnPush) {
+            if mutant::active(Mutant::DeleteOnRefusal) {
+                checked.remove(&EVENTS, &[position.into()])?;
+            } else if !mutant::active(Mutant::BelieveOwnPush) {
                 set_aside(checked, position, reason, false, now)?;
             }
             deliver(checked, &epochs, BTreeSet::from([position]))
@@ -258,7 +260,7 @@ fn hear_denial(
     told: &mut BTreeSet<i64>,
 ) -> Result<u64, Fault> {
     let (next, end) = (upto + 1, epoch_end(epochs, upto));
-    if next >= end {
+    if next >= end || mutant::active(Mutant::BelieveOwnPush) {
         return Ok(0);
     }
     let db = checked.db();

@@ -394,7 +394,8 @@ fn unopened(db: &Connection, seen: &[Seen]) -> rusqlite::Result<Option<Unopened>
     };
     let outcome = keys::numbers(db, keys::UNSETTLED, &newest.row.own.to_be_bytes())?.map(|(outcome, _)| outcome);
     let unsettled = outcome.is_some_and(|outcome| outcome != super::record::OPEN);
-    if newest.row.reopens.is_some() || !unsettled {
+    let again = newest.row.reopens.is_some() && !mutant::active(Mutant::RepresentForever);
+    if again || !unsettled {
         return Ok(None);
     }
     let event = keys::id_at(&keys::read_epochs(db)?, newest.row.own);

@@ -425,8 +425,6 @@ impl<T: Transport, S: Store> Engine<T, S> {
             return Err(SyncError::Unbelievable("signed time: the answer took too long".to_owned()).into());
         }
         self.time_due_us = heard_us.saturating_add(TIME_EVERY_US);
-        // And once an hour the cloud shows how far it holds the journal, also of a gate where nothing happens.
-        self.session.confirm();
         // Nobody listens any more: the agent is stopping.
         let _stopping = self.ears.signed.send(SignedMoment { ms: time.now_ms, heard_us }).await;
         Ok(())

@@ -33,7 +33,7 @@ struct Campaign {
     #[arg(long, default_value_t = 0)]
     injuries: u32,
     /// Passes held up in front of the traced gate.
-    #[arg(long, default_value_t = 24)]
+    #[arg(long, default_value_t = 14)]
     scans: u32,
     /// Things that happen in each of the three phases of the traced life.
     #[arg(long, default_value_t = 100)]

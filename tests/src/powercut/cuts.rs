@@ -27,6 +27,8 @@ pub struct Tally {
     pub halves: u64,
     /// Cards that hold a transaction whose end nobody had been told of yet.
     pub early: u64,
+    /// Used passes that were shown a second time.
+    pub shown_again: u64,
     /// Most writes that were not synced at one cut.
     pub in_flight: usize,
     /// Some violations in words.
@@ -47,6 +49,7 @@ impl Tally {
         self.worst = self.worst.max(other.worst);
         self.halves += other.halves;
         self.early += other.early;
+        self.shown_again += other.shown_again;
         self.in_flight = self.in_flight.max(other.in_flight);
         self.examples.extend(other.examples);
         self.examples.truncate(EXAMPLES);
@@ -60,6 +63,7 @@ impl Tally {
 
     fn judge(&mut self, cut: Cut, examined: &Examined, history: &History) {
         self.cuts += 1;
+        self.shown_again += examined.shown_again;
         let promised = history.promised(cut.done);
         let at = format!("cut {} after operation {} (seed {})", cut.number, cut.done, cut.seed);
         match &examined.found {
@@ -102,7 +106,8 @@ pub struct Cut {
     pub seed: u64,
 }
 
-/// Draws moments in their order: anywhere, and often right after something was promised.
+/// Draws moments in their order: with enough of them one after every single operation, then anywhere, and often right after
+/// something was promised.
 pub fn moments(known: &Known, count: u32, seed: u64) -> Vec<Cut> {
     let mut chance = Chance::new(seed);
     let (length, promises) = (known.work.ops.len(), &known.history.promises);
@@ -110,6 +115,7 @@ pub fn moments(known: &Known, count: u32, seed: u64) -> Vec<Cut> {
         .map(|number| {
             let anywhere = 1 + chance.below(length);
             let done = match promises.get(chance.below(promises.len())) {
+                _ if count as usize >= length && number < length => number + 1,
                 Some((at, _)) if chance.happens(0.4) => (at + 1 + chance.below(4)).min(length),
                 Some(_) | None => anywhere,
             };

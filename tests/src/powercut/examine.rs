@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use gate_agent::journal_check;
 use gate_agent::replica::{Replica, ReplicaError, ReplicaReader, Start};
+use gate_core::decision::{Verdict, decide};
 use gate_core::event::Event;
 use gate_core::ids::{Hash, Kid, PassId};
 use gate_core::pass::{Claims, Finding, PassFlags, ScannedPass};
@@ -13,6 +14,7 @@ use gate_core::time::Now;
 use hardware::compose::Chance;
 
 use super::card::Files;
+use super::drive::lane_of;
 use super::history::{DATABASE, Fact, History};
 use crate::world::stock::Stock;
 
@@ -45,6 +47,8 @@ pub struct Examined {
     pub found: Found,
     /// The sum over its rows, where there were any.
     pub digest: Option<[u8; 16]>,
+    /// How many used passes were shown a second time; one that is let in is a contradiction.
+    pub shown_again: u64,
     /// What contradicts itself or the promise of all or nothing.
     pub contradictions: Vec<String>,
     /// The first event of the epoch that began with this opening.
@@ -80,13 +84,15 @@ impl Examiner<'_> {
         Ok(looked.unwrap_or_else(|panic| Examined {
             found: Found::Panicked(said(panic.as_ref())),
             digest: None,
+            shown_again: 0,
             contradictions: vec![],
             opening: None,
         }))
     }
 
     fn look(&self, epoch: u64, chance: &mut Chance, deep: bool) -> Examined {
-        let mut examined = Examined { found: Found::NeverWas, digest: None, contradictions: vec![], opening: None };
+        let mut examined =
+            Examined { found: Found::NeverWas, digest: None, shown_again: 0, contradictions: vec![], opening: None };
         if let Err(error) = self.open(epoch, chance, deep, &mut examined) {
             examined.found = if let ReplicaError::Damaged { why, .. } = error {
                 Found::Damaged(why)
@@ -166,13 +172,22 @@ impl Examiner<'_> {
             }
         }
         for (pass, ()) in looked_at {
-            let view = reader.view(&scanned(pass, self.stock.now()), &gate, self.stock.now())?;
+            let (shown, now) = (scanned(pass, self.stock.now()), self.stock.now());
+            let view = reader.view(&shown, &gate, now)?;
             let charged = facts.iter().filter(|fact| fact.charges() == Some(pass) && is_here(fact, &here, state));
             let uses = charged
                 .filter(|charge| !facts.iter().any(|fact| gives_back(fact, charge) && is_here(fact, &here, state)));
             let (is, should) = (view.uses.total as usize, uses.count());
             if is != should {
                 examined.contradictions.push(format!("pass {pass} has {is} uses, its events say {should}"));
+            }
+            if should > 0 {
+                examined.shown_again += 1;
+                if let Verdict::Admit(admission) = decide(&shown, &view, &lane_of(&gate), now)
+                    && admission.charges_use
+                {
+                    examined.contradictions.push(format!("pass {pass} is used and would be let in again"));
+                }
             }
         }
         Ok(())

@@ -111,6 +111,7 @@ fn told_all(base: &Files, ops: &[Op], folder: &Path) -> anyhow::Result<()> {
 
 /// A database in use, whose log is nearly full. In memory: thousands of commits would wait for a disk.
 fn fill(stock: &Stock, folder: &Path, cloud: &str) -> anyhow::Result<Files> {
+    super::lay_out(folder, &Files::new())?;
     let mut replica = stock.fill(folder, cloud, 1000)?;
     let log = folder.join(format!("{DATABASE}-wal"));
     let mut floor = replica.floor_ms()?;

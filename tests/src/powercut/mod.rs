@@ -182,7 +182,8 @@ pub fn run(options: Options, tell: &mut dyn FnMut(&str)) -> anyhow::Result<Repor
     if options.mutants {
         for mutant in mutants::all() {
             tell(&format!("mutant {} …", mutant.name()));
-            report.mutants.push((mutant, mutants::try_one(mutant, &known, options, &shelf)?));
+            let caught = mutants::try_one(mutant, &known, options, &shelf)?;
+            report.mutants.extend(caught.into_iter().map(|caught| (mutant, caught)));
         }
     }
     Ok(report)

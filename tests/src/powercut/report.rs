@@ -13,6 +13,9 @@ use super::{Known, Options, cuts, injuries, lying};
 /// Admissions that may be lost in one cut of a card that lies.
 const LYING_LIMIT: usize = 3;
 
+/// How long a gate may take to save a damaged database, without what it fetches again, milliseconds.
+const SALVAGE_LIMIT_MS: u64 = 60_000;
+
 /// How long the parts took.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Seconds {
@@ -105,7 +108,7 @@ impl Report {
         let lying = self.lying.iter().all(|(_, tally)| {
             tally.wrong == 0 && tally.worst.max(tally.fault_worst) <= LYING_LIMIT && tally.alarms_all()
         });
-        let injuries = self.injuries.as_ref().is_none_or(injuries::Tally::clean);
+        let injuries = self.injuries.as_ref().is_none_or(|tally| tally.clean() && tally.slowest_ms <= SALVAGE_LIMIT_MS);
         cuts && lying && injuries && self.mutants.iter().all(|(_, caught)| caught.showed > 0)
     }
 
@@ -129,14 +132,14 @@ impl Report {
         let mutants: Vec<Value> = self
             .mutants
             .iter()
-            .map(|(mutant, caught)| json!({ "mutant": mutant.name(), "showed": caught.showed, "of": caught.of }))
+            .map(|(mutant, caught)| json!({ "mutant": mutant.name(), "in": caught.shown_in, "showed": caught.showed, "of": caught.of }))
             .collect();
         json!({
             "powercut": self.options.seed,
             "cuts": all.cuts, "corrupt": all.corrupt, "corrupt_limit": 0,
             "acknowledged_lost": all.lost, "acknowledged_lost_limit": 0,
             "halves": all.halves, "halves_limit": 0,
-            "durable_not_yet_acknowledged": all.early, "most_writes_in_flight": all.in_flight,
+            "durable_not_yet_acknowledged": all.early, "most_writes_in_flight": all.in_flight, "used_passes_shown_again": all.shown_again,
             "control_cuts": self.control.as_ref().map_or(0, |control| control.cuts),
             "control_lost": self.control.as_ref().map_or(0, |control| control.lost), "control_lost_least": 1,
             "control_worst": self.control.as_ref().map_or(0, |control| control.worst),
@@ -144,9 +147,10 @@ impl Report {
             "seconds_tracing": self.seconds.tracing,
             "lying": lying,
             "injuries": self.injuries.as_ref().map(|tally| json!({
-                "count": tally.injuries, "right": tally.right, "damaged": tally.damaged, "refused": tally.refused,
+                "count": tally.injuries, "right": tally.right,
+                "found_on_read": tally.on_read, "damaged": tally.damaged, "refused": tally.refused,
                 "earlier": tally.earlier, "earlier_worst_events": tally.earlier_worst, "salvaged": tally.salvaged,
-                "events_saved": tally.saved.0, "events_there": tally.saved.1,
+                "events_saved": tally.saved.0, "events_there": tally.saved.1, "slowest_salvage_ms": tally.slowest_ms, "salvage_limit_ms": SALVAGE_LIMIT_MS,
                 "panics": tally.panics, "panics_limit": 0, "wrong": tally.wrong, "wrong_limit": 0,
                 "seconds": self.seconds.injuries,
             })),
@@ -196,6 +200,8 @@ impl fmt::Display for Report {
             }
             let all = self.all_cuts().cuts;
             writeln!(f, "{:.1} s per 1,000 cuts", self.seconds.cuts * 1000.0 / all.max(1) as f64)?;
+            let again = self.all_cuts().shown_again;
+            writeln!(f, "{again} used passes were shown to what was left; one that is let in counts under halves")?;
             for (name, tally) in &self.cuts {
                 for example in &tally.examples {
                     writeln!(f, "VIOLATION {name}: {example}")?;
@@ -225,10 +231,11 @@ impl fmt::Display for Report {
         if let Some(tally) = &self.injuries {
             writeln!(
                 f,
-                "\n{} injuries: {} right, {} damaged, {} refused otherwise, {} an earlier moment (at most {} events before); \
-                 {} panics, {} wrong; {} salvaged, {} of {} events saved ({:.0} s)",
+                "\n{} injuries: {} right, {} right but for an old event that is found damaged when it is read, {} damaged, {} refused otherwise, {} an earlier moment (at most {} events before); \
+                 {} panics, {} wrong; {} salvaged, {} of {} events saved, in {} ms at most ({:.0} s)",
                 tally.injuries,
                 tally.right,
+                tally.on_read,
                 tally.damaged,
                 tally.refused,
                 tally.earlier,
@@ -238,6 +245,7 @@ impl fmt::Display for Report {
                 tally.salvaged,
                 tally.saved.0,
                 tally.saved.1,
+                tally.slowest_ms,
                 self.seconds.injuries
             )?;
             for example in &tally.examples {
@@ -246,7 +254,14 @@ impl fmt::Display for Report {
         }
         for (mutant, caught) in &self.mutants {
             let verdict = if caught.showed > 0 { "caught" } else { "NOT CAUGHT" };
-            writeln!(f, "mutant {:<20} {verdict}: {} of {}", mutant.name(), caught.showed, caught.of)?;
+            writeln!(
+                f,
+                "mutant {:<20} {verdict} in {}: {} of {}",
+                mutant.name(),
+                caught.shown_in,
+                caught.showed,
+                caught.of
+            )?;
             if let Some(example) = &caught.example {
                 writeln!(f, "    {example}")?;
             }

@@ -223,7 +223,9 @@ fn mutants(options: &Options, template: &Template, place: &Path) -> anyhow::Resu
         .iter()
         .copied()
         .filter(|mutant| mutant.catcher() == Catcher::Simulate)
-        .filter(|mutant| options.mutant.as_deref().is_none_or(|name| name == mutant.name()))
+        .filter(|mutant| {
+            options.mutant.as_deref().is_none_or(|names| names.split(',').any(|name| name == mutant.name()))
+        })
         .collect();
     if wanted.is_empty() {
         bail!("no deliberate fault of that name");

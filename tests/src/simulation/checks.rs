@@ -13,6 +13,9 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::world::World;
 
+/// Whoever was perhaps not let in may come again for so long, milliseconds.
+const AGAIN_MS: i64 = 600_000;
+
 /// What a run was worth.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Figures {
@@ -122,7 +125,7 @@ pub fn newest_of(database: &Path, table: &str, device: Option<DeviceId>) -> anyh
     })
 }
 
-fn look_into(database: &Path) -> anyhow::Result<Connection> {
+pub(super) fn look_into(database: &Path) -> anyhow::Result<Connection> {
     Ok(Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_ONLY)?)
 }
 
@@ -142,6 +145,9 @@ impl World<'_> {
         let history = fold(&held);
         self.check_numbers(&history)?;
         self.check_passes(&history, &held);
+        let back: BTreeSet<EventId> = held.iter().filter_map(|event| event::taken_back(&event.body)).collect();
+        self.check_known_uses(&held, &back)?;
+        self.check_agreed_uses(&history, &held)?;
         self.check_reports()?;
         self.watch.figures.events = journals.len() as u64;
         Ok(())
@@ -357,6 +363,15 @@ impl World<'_> {
                 self.violated(Some(gate), &format!("{} took a use, did not open, and nobody was told", event.id));
             }
             let Some(pass) = &admission.pass else { continue };
+            if let Some(first) = admission.reopens.and_then(|first| by_id.get(&first.to_string())) {
+                let ago_ms = input.now.wall_ms - first.at.wall_ms;
+                let again =
+                    matches!(&first.body, EventBody::Authorised { admission, .. } if admission.reopens.is_some());
+                if again || !(0..=AGAIN_MS).contains(&ago_ms) {
+                    let (id, first) = (event.id, first.id);
+                    self.violated(Some(gate), &format!("E05: {id} makes up for {first} after {ago_ms} ms"));
+                }
+            }
             let revoked = self.watch.revoked.get(&pass.cti.to_string());
             if admission.direction == Direction::In && revoked.is_some_and(|from| input.view.position >= *from) {
                 let (id, at) = (event.id, input.view.position);
@@ -370,11 +385,7 @@ impl World<'_> {
             let cti = pass.cti.to_string();
             let Some(made) = self.template.passes.iter().find(|one| one.cti == cti) else { continue };
             // What is allowed is allowed in all, or on each day.
-            let (allowed, per_day) = match made.product {
-                1 => (1, false),
-                2 => (3, false),
-                _ => (2, true),
-            };
+            let (allowed, per_day) = made.allowed();
             let mut on_days: BTreeMap<i32, BTreeMap<_, u64>> = BTreeMap::new();
             for used in history.admissions.values().filter(|used| used.charged && !used.taken_back) {
                 let day = if per_day { used.service_day.0 } else { 0 };

@@ -123,6 +123,10 @@ pub struct Place {
     pub running: bool,
     /// Who is there.
     pub visit: Option<Visit>,
+    /// A pass for which the gate perhaps did not open: whoever holds it comes again.
+    pub again: Option<usize>,
+    /// And then the machine dies at the same moment.
+    pub ambushed_again: bool,
 }
 
 /// Somebody at a gate.

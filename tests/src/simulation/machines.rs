@@ -92,7 +92,7 @@ impl World<'_> {
         }
         let what = if fails { "not stored" } else { "stored" };
         self.tell(Some(gate), &format!("{what}: {}", short(&told)));
-        if told.contains("Authorised") && self.is_ambushed() {
+        if told.contains("Authorised") && self.is_ambushed(gate) {
             self.ambush(gate);
             return;
         }
@@ -107,7 +107,10 @@ impl World<'_> {
     }
 
     /// Whether the next admission is cut off between record and pulse.
-    pub(super) fn is_ambushed(&mut self) -> bool {
+    pub(super) fn is_ambushed(&mut self, gate: usize) -> bool {
+        if std::mem::take(&mut self.gates[gate].place.ambushed_again) {
+            return !self.healed;
+        }
         let due = self.watch.ambushes.iter().position(|at| *at <= self.now_us);
         due.map(|at| self.watch.ambushes.swap_remove(at)).is_some() && !self.healed
     }
@@ -115,6 +118,11 @@ impl World<'_> {
     /// The record is stored and nobody has heard of it: now the agent dies, or the power goes.
     pub(super) fn ambush(&mut self, gate: usize) {
         self.tell(Some(gate), "ambush: the record is stored, the pulse was not asked for");
+        if self.percent(60) {
+            let pass = self.gates[gate].place.visit.as_ref().and_then(|visit| visit.pass);
+            self.gates[gate].place.again = pass;
+            self.gates[gate].place.ambushed_again = self.percent(40);
+        }
         let back = 300_000 + self.below(3_000_000);
         let fault = match self.below(3) {
             0 => Fault::PowerCut(gate, 5_000_000, super::faults::Wakes::AtTheCut),

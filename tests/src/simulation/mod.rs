@@ -20,6 +20,7 @@ mod plan;
 mod ports;
 mod roads;
 pub mod template;
+mod told;
 pub mod world;
 
 use hardware::compose::Chance;

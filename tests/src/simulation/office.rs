@@ -24,8 +24,8 @@ impl World<'_> {
             let at = 2_000_000 + self.below(self.plan.chaos_us);
             let act = match self.below(12) {
                 0..=6 => Office::Revoke(usize::try_from(self.below(self.template.passes.len() as u64)).unwrap_or(0)),
-                7 | 8 => Office::Rename(number),
-                9 | 10 => Office::Recount,
+                7 => Office::Rename(number),
+                8 | 9 => Office::Recount,
                 _ => Office::Withdraw(usize::try_from(self.below(self.gates.len() as u64)).unwrap_or(0)),
             };
             self.at(at, What::Office(act));

@@ -67,9 +67,18 @@ impl World<'_> {
 
     /// What they bring: `Some(None)` is the exit button, `None` nobody.
     fn choose(&mut self, gate: usize) -> Option<Option<usize>> {
+        if let Some(pass) = self.gates[gate].place.again.take() {
+            return Some(Some(pass));
+        }
         let made = &self.gates[gate].made;
         let (zone, free) = (made.zone, made.free_exit);
         if made.direction == Direction::Out {
+            // People stay a while, so that the lot is nearly always nearly full.
+            let there = self.watch.inside.get(&zone).map_or(0, Vec::len);
+            let room = there + 1 < super::template::LOT_PLACES as usize;
+            if zone == self.template.lot && room && self.percent(85) {
+                return None;
+            }
             let inside = self.watch.inside.get(&zone).cloned().unwrap_or_default();
             let one = *inside.get(usize::try_from(self.below(inside.len() as u64)).unwrap_or(0))?;
             return Some(if free && self.percent(50) { None } else { Some(one) });

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use gate_agent::sync::{RoadAnswer, RoadRequest, SyncError};
 use gate_core::event::Event;
-use gate_core::sync::v1::{EVENTS_PATH, ItemOutcome, Push, PushReply};
+use gate_core::sync::v1::{EVENTS_PATH, ItemOutcome, PullReply, Push, PushReply};
 
 use super::cloud::Cloud;
 use super::world::{What, World};
@@ -133,7 +133,14 @@ impl World<'_> {
             self.later(10_000_000, What::Answered(gate, life, call, lost()));
             return Ok(());
         }
-        let answer = RoadAnswer { status: answer.status, headers: answer.headers, body: answer.body };
+        let mut answer = RoadAnswer { status: answer.status, headers: answer.headers, body: answer.body };
+        if way.loss > 0
+            && self.percent(50)
+            && let Some(shorter) = without_its_first_chunk(&answer.body)
+        {
+            self.tell(Some(gate), "something on the way takes the first chunk out of the news");
+            answer.body = shorter;
+        }
         let takes = 5_000 + self.below(60_000) + self.below(way.slow_ms * 1000 + 1);
         self.later(takes, What::Answered(gate, life, call, Box::new(Ok(answer))));
         Ok(())
@@ -159,6 +166,16 @@ impl World<'_> {
     pub fn cloud_folder(&self) -> &Path {
         &self.cloud_data
     }
+}
+
+/// News that begin later than they did; `None` where they are too few for that.
+fn without_its_first_chunk(body: &[u8]) -> Option<Vec<u8>> {
+    let mut reply = gate_core::canonical::decode::<PullReply>(body).ok()?;
+    if reply.chunks.len() < 2 {
+        return None;
+    }
+    reply.chunks.remove(0);
+    Some(gate_core::canonical::encode(&reply))
 }
 
 /// Whether a push holds one of the events that something on the way can't stand: one of eight.

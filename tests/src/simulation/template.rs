@@ -50,6 +50,17 @@ pub struct PassMade {
     pub product: u16,
 }
 
+impl PassMade {
+    /// How often it may be used, and whether that is for each day.
+    pub fn allowed(&self) -> (u64, bool) {
+        match self.product {
+            1 => (1, false),
+            2 => (3, false),
+            _ => (2, true),
+        }
+    }
+}
+
 /// A venue, ready to be copied.
 pub struct Template {
     folder: PathBuf,

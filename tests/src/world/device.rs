@@ -153,12 +153,8 @@ impl Device {
 
     /// Syncs from now on, with the held channel. `authority` is an authority of one's own to trust, as PEM.
     pub fn start(&mut self, url: &str, authority: Option<&str>) -> anyhow::Result<()> {
+        let mut engine = self.engine_to(url, authority)?;
         let url = CloudUrl::parse(url)?;
-        let mut client = client_builder(Limits::default());
-        if let Some(pem) = authority {
-            client = client.add_root_certificate(reqwest::Certificate::from_pem(pem.as_bytes())?);
-        }
-        let mut engine = self.engine(HttpRoad::new(client.build()?, url.clone()), &url);
         let (device, key, wake) = (self.identity.device, self.key.clone(), self.wake.clone());
         self.sync = Some(tokio::spawn(async move {
             let channel = live::listen(url, device, key, Arc::new(ThisMachine::default()), wake);
@@ -168,6 +164,20 @@ impl Device {
             }
         }));
         Ok(())
+    }
+
+    /// An engine over a real road, to be stepped by hand.
+    pub fn engine_to(
+        &self,
+        url: &str,
+        authority: Option<&str>,
+    ) -> anyhow::Result<Engine<SignedTransport<HttpRoad>, Arc<Mutex<Replica>>>> {
+        let url = CloudUrl::parse(url)?;
+        let mut client = client_builder(Limits::default());
+        if let Some(pem) = authority {
+            client = client.add_root_certificate(reqwest::Certificate::from_pem(pem.as_bytes())?);
+        }
+        Ok(self.engine(HttpRoad::new(client.build()?, url.clone()), &url))
     }
 
     /// Stops syncing, wherever it is, and lets go of the memory.
