@@ -41,7 +41,7 @@ pub fn test(workspace: &Workspace, fast: bool) -> ExitCode {
         steps.command("demo", programs::dev_program(workspace, "demo").arg("--once"));
         // The same seeds each time; fresh ones are for long campaigns.
         let mut simulate = programs::dev_program(workspace, "simulate");
-        steps.command("simulation, 99 seeds", simulate.args(["--seed", "42", "--seeds", "99"]));
+        steps.command("simulation, 200 seeds", simulate.args(["--seed", "1", "--seeds", "200"]));
         steps.step("power cuts, 1000", |shell| {
             // The traced gate is the one that "build" made; only the harness has faults to switch on, for its control.
             programs::build_with_faults(workspace, shell, &["powercut"])?;

@@ -40,6 +40,14 @@ pub(crate) fn check(database: &Path) -> Result<(), ReplicaError> {
             why: format!("its log is broken at page {frame}, and what was written later stands behind it"),
         });
     }
+    // A database has its first page before its log has one. SQLite throws the log away with which it could not go on.
+    let length = |path: &Path| std::fs::metadata(path).map(|file| file.len()).unwrap_or(0);
+    if length(database) < PAGE as u64 && length(&path) >= (HEADER + FRAME_HEADER + PAGE) as u64 {
+        return Err(ReplicaError::Damaged {
+            path: database.to_path_buf(),
+            why: "its first page is gone, and its log is there".to_owned(),
+        });
+    }
     file.sync_all().map_err(|error| classify_io(&path, &error))
 }
 
@@ -193,6 +201,17 @@ mod tests {
                 (Err(ReplicaError::Damaged { why, .. }), false) => assert!(why.contains("log"), "{name}: {why}"),
                 (found, _) => panic!("{name}: {:?}", found.map(|_| ())),
             }
+        }
+    }
+
+    #[test]
+    fn a_log_is_not_thrown_away_with_the_database_that_is_gone() {
+        let folder = Folder::new("log-alone");
+        let (database, log, _) = in_use(&folder);
+        for left in [0, 1, PAGE - 1] {
+            let opened = open_with(&folder, &database[..left], &log);
+            assert!(matches!(opened, Err(ReplicaError::Damaged { .. })), "{left} bytes left");
+            assert_eq!(std::fs::read(folder.path().join("case.db-wal")).unwrap(), log, "{left} bytes left");
         }
     }
 
