@@ -105,7 +105,7 @@ pub(super) async fn make_certain(
     if ground(tx, source, zone, news).await?.is_some_and(|basis| basis.counts(id, generation, at_ms)) {
         let (entries, exits) = sums(direction);
         doubt(tx, source.venue, zone, (-entries, -exits)).await?;
-        if !mutant::active(Mutant::ExitsCountAtOnce) {
+        if !mutant::active(Mutant::ExitsCountAtOnce) && !mutant::active(Mutant::LoseExits) {
             raise_tally(tx, source.venue, zone, Actor::from(id), (0, exits)).await?;
         }
     }

@@ -2,7 +2,7 @@
 
 use gate_core::decision::{DecisionInput, RULES_VERSION, Verdict, decide};
 use gate_core::ids::Hash;
-use gate_core::pass::{self, Finding, Keyring};
+use gate_core::pass::{self, Keyring};
 use gate_core::sync::v1::GateRow;
 use gate_core::time::Now;
 use gate_core::view::{LaneContext, Readiness};
@@ -19,8 +19,6 @@ pub fn code_of(text: &str) -> Hash {
 pub struct Judge {
     /// `None` until it is read, and again after the replica changed.
     keys: Option<Keyring>,
-    /// The text of the newest genuine pass, to go through its pages again.
-    genuine: Option<String>,
 }
 
 impl Judge {
@@ -53,22 +51,7 @@ impl Judge {
             readiness,
         };
         let verdict = decide(&pass, &view, &lane, now);
-        if matches!(pass.finding, Finding::Genuine { .. }) && self.genuine.as_deref() != Some(text) {
-            self.genuine = Some(text.to_owned());
-        }
         Ok((DecisionInput { pass, view, lane, now, rules: RULES_VERSION }, verdict))
-    }
-
-    /// Decides about the newest pass once more, for nobody. SQLite drops its pages with each commit of the writer, and an
-    /// idle processor its caches: who comes next must not wait for them.
-    pub fn rehearse(&mut self, replica: &mut ReplicaReader, gate: &GateRow, now: Now) -> Result<(), ReplicaError> {
-        let text = self.rehearsed();
-        self.decide(&text, replica, gate, Readiness::Ready, now).map(drop)
-    }
-
-    /// The text that a rehearsal decides about; no pass at all before the first one.
-    pub fn rehearsed(&self) -> String {
-        self.genuine.clone().unwrap_or_default()
     }
 }
 
@@ -89,17 +72,20 @@ mod tests {
         let mut reader = replica.reader().unwrap();
         let gate = gate_row(GATE, "North", Direction::In);
         let mut judge = Judge::default();
-        judge.rehearse(&mut reader, &gate, at(0)).unwrap();
+        let decide = |judge: &mut Judge, reader: &mut ReplicaReader| {
+            judge.decide("GP1:X", reader, &gate, Readiness::Ready, at(0)).unwrap();
+        };
+        decide(&mut judge, &mut reader);
         let held = |judge: &Judge| format!("{:?}", judge.keys.as_ref().unwrap());
         let before = held(&judge);
         assert_eq!(before, format!("{:?}", reader.keyring().unwrap()));
         let withdrawn = Change::Statement(ByteBuf::from(venue.statement(9, venue.issuer(true))));
         let reply = venue.reply(vec![withdrawn], 1);
         replica.apply(&reply, at(0)).unwrap();
-        judge.rehearse(&mut reader, &gate, at(0)).unwrap();
+        decide(&mut judge, &mut reader);
         assert_eq!(held(&judge), before, "nobody said so");
         judge.replica_changed();
-        judge.rehearse(&mut reader, &gate, at(0)).unwrap();
+        decide(&mut judge, &mut reader);
         assert_eq!(held(&judge), format!("{:?}", reader.keyring().unwrap()));
         assert_ne!(held(&judge), before);
     }

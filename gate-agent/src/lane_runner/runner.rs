@@ -315,7 +315,6 @@ impl<P: Ports> Runner<P> {
     /// Something the eye says.
     pub fn eye(&mut self, event: ReaderEvent) {
         match event {
-            ReaderEvent::Looking => self.rehearse(),
             ReaderEvent::Seen { captured_mono_us, decode_us, texts, .. } => {
                 if !texts.is_empty() {
                     self.times.frame_us = captured_mono_us;
@@ -489,20 +488,6 @@ impl<P: Ports> Runner<P> {
             self.ports.store(Job::ResetZones { lane: self.gate.as_ref().map(|gate| gate.lane), now });
         }
         self.facts.send_if_modified(|facts| facts.moved_to(now));
-    }
-
-    /// Decides for nobody while the eye looks at a frame, so that what a decision reads is in memory when a code comes.
-    fn rehearse(&mut self) {
-        if self.standing != Standing::Ready {
-            return;
-        }
-        let now = self.now();
-        if let Some(gate) = &self.gate
-            && let Err(error) = self.judge.rehearse(&mut self.replica, gate, now)
-        {
-            let text = self.judge.rehearsed();
-            self.cannot_read(&error.to_string(), Some(text));
-        }
     }
 
     /// After a failed write: writes that the disk works again, and believes it only when that is stored.

@@ -25,6 +25,7 @@ const MAGIC: u32 = 0x377f_0682;
 /// Fails if the log of this database is broken in a way that no power cut explains. What it holds is synced, so that nothing
 /// is built on frames that a killed process left in memory only.
 pub(crate) fn check(database: &Path) -> Result<(), ReplicaError> {
+    first_page(database)?;
     let mut name = database.as_os_str().to_owned();
     name.push("-wal");
     let path = PathBuf::from(name);
@@ -40,15 +41,22 @@ pub(crate) fn check(database: &Path) -> Result<(), ReplicaError> {
             why: format!("its log is broken at page {frame}, and what was written later stands behind it"),
         });
     }
-    // A database has its first page before its log has one. SQLite throws the log away with which it could not go on.
+    file.sync_all().map_err(|error| classify_io(&path, &error))
+}
+
+/// Fails if the database's first page is gone and its log is there: SQLite throws a log away with which it could not go on,
+/// also where it only reads. A database has its first page before its log has one.
+pub(crate) fn first_page(database: &Path) -> Result<(), ReplicaError> {
+    let mut log = database.as_os_str().to_owned();
+    log.push("-wal");
     let length = |path: &Path| std::fs::metadata(path).map(|file| file.len()).unwrap_or(0);
-    if length(database) < PAGE as u64 && length(&path) >= (HEADER + FRAME_HEADER + PAGE) as u64 {
+    if length(database) < PAGE as u64 && length(Path::new(&log)) >= (HEADER + FRAME_HEADER + PAGE) as u64 {
         return Err(ReplicaError::Damaged {
             path: database.to_path_buf(),
             why: "its first page is gone, and its log is there".to_owned(),
         });
     }
-    file.sync_all().map_err(|error| classify_io(&path, &error))
+    Ok(())
 }
 
 /// The running checksum of a log.
@@ -209,6 +217,11 @@ mod tests {
         let folder = Folder::new("log-alone");
         let (database, log, _) = in_use(&folder);
         for left in [0, 1, PAGE - 1] {
+            let path = folder.path().join("case.db");
+            std::fs::write(&path, &database[..left]).unwrap();
+            std::fs::write(folder.path().join("case.db-wal"), &log).unwrap();
+            assert!(crate::replica::ReplicaReader::open(&path).is_err(), "{left} bytes left");
+            assert_eq!(std::fs::read(folder.path().join("case.db-wal")).unwrap(), log, "{left} bytes left");
             let opened = open_with(&folder, &database[..left], &log);
             assert!(matches!(opened, Err(ReplicaError::Damaged { .. })), "{left} bytes left");
             assert_eq!(std::fs::read(folder.path().join("case.db-wal")).unwrap(), log, "{left} bytes left");

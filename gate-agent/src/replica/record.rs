@@ -168,10 +168,7 @@ fn mean(checked: &mut Checked<'_>, position: i64, sealed: &SealedEvent) -> Resul
 /// Counts what an event counts, as made on the recount that it names. Once.
 fn count(checked: &mut Checked<'_>, position: i64, event: &Event) -> Result<(), Fault> {
     let Some(counted) = event::counts_of(&event.body) else { return Ok(()) };
-    let lost = mutant::active(match counted.direction {
-        Direction::In => Mutant::RightsNotSpent,
-        Direction::Out => Mutant::LoseExits,
-    });
+    let lost = counted.direction == Direction::In && mutant::active(Mutant::RightsNotSpent);
     if lost || counts::is_counted(checked, position)? {
         return Ok(());
     }

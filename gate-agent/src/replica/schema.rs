@@ -55,6 +55,7 @@ pub(crate) fn connect_writer(path: &Path) -> Result<Connection, ReplicaError> {
 pub(crate) fn connect_reader(path: &Path) -> Result<Connection, ReplicaError> {
     check_version(rusqlite::version_number(), rusqlite::version())?;
     let failed = |e| classify(path, e);
+    super::log_check::first_page(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(path, flags).map_err(failed)?;
     db.busy_timeout(std::time::Duration::from_secs(1)).map_err(failed)?;

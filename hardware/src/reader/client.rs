@@ -61,8 +61,6 @@ impl ReaderConfig {
 /// What the eye reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReaderEvent {
-    /// A frame is being looked at: a code may follow within milliseconds. Dropped where what was seen is known already.
-    Looking,
     /// A frame was looked at; `texts` is empty when it held no code.
     Seen {
         /// Number of the frame since gate-reader started.
@@ -234,7 +232,7 @@ async fn listen(config: &ReaderConfig, shared: &Shared, memory: &mut Memory, std
         };
         decoding = matches!(message, ReaderMessage::Decoding { .. });
         match message {
-            ReaderMessage::Decoding { .. } => shared.push(ReaderEvent::Looking),
+            ReaderMessage::Decoding { .. } => {}
             ReaderMessage::Opened { camera, width, height, sandboxed } => {
                 shared.push(ReaderEvent::CameraUp { camera, width, height, sandboxed });
             }

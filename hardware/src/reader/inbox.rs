@@ -22,8 +22,6 @@ enum Class {
     Text,
     /// Replaced by a newer empty one.
     Empty,
-    /// Replaced by whatever frame is newer.
-    Looking,
     State,
 }
 
@@ -38,9 +36,7 @@ impl Inbox {
                     self.waiting.remove(oldest);
                 }
             }
-            seen @ (Class::Text | Class::Empty | Class::Looking) => {
-                self.waiting.retain(|old| class(old) != seen && class(old) != Class::Looking);
-            }
+            seen @ (Class::Text | Class::Empty) => self.waiting.retain(|old| class(old) != seen),
         }
         self.waiting.push_back(event);
     }
@@ -52,7 +48,6 @@ impl Inbox {
 
 fn class(event: &ReaderEvent) -> Class {
     match event {
-        ReaderEvent::Looking => Class::Looking,
         ReaderEvent::Seen { texts, .. } if texts.is_empty() => Class::Empty,
         ReaderEvent::Seen { .. } => Class::Text,
         ReaderEvent::CameraUp { .. } | ReaderEvent::CameraLost { .. } | ReaderEvent::Restarted { .. } => Class::State,
@@ -87,12 +82,6 @@ mod tests {
                 "that the view was empty in between stays known",
                 vec![seen(1, "a"), seen(2, ""), seen(3, "a")],
                 vec![seen(2, ""), seen(3, "a")],
-            ),
-            ("a look is old when its frame is there", vec![ReaderEvent::Looking, seen(1, "")], vec![seen(1, "")]),
-            (
-                "one look waits behind what was read",
-                vec![seen(1, "a"), ReaderEvent::Looking, ReaderEvent::Looking],
-                vec![seen(1, "a"), ReaderEvent::Looking],
             ),
             ("states stay, in order", vec![seen(1, "a"), lost(), seen(2, "b")], vec![lost(), seen(2, "b")]),
         ] {

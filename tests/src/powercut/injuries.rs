@@ -162,7 +162,9 @@ fn injure(patient: &Patient<'_>, number: usize, seed: u64, folder: &Path, tally:
     let history = &patient.known.history;
     let examiner = Examiner { history, stock: &patient.known.work.stock, folder: folder.to_path_buf() };
     super::lay_out(folder, &files)?;
-    let rows = rows_of(&examiner.database()).ok();
+    // SQLite would throw the log of an empty file away, also where it only reads.
+    let there = files.get(DATABASE).is_some_and(|bytes| bytes.len() >= PAGE);
+    let rows = there.then(|| rows_of(&examiner.database()).ok()).flatten();
     let examined = examiner.examine(&files, &mut chance, false)?;
     tally.injuries += 1;
     // Bytes of an event that waits to be sent are checked at the start; those of others when they are read.

@@ -105,7 +105,7 @@ impl World<'_> {
                     Fault::Ntp(gate, lies[usize::try_from(self.below(4)).unwrap_or(0)])
                 }
                 12 => Fault::Camera(gate, short),
-                13 => Fault::Disk(gate, short),
+                13 => Fault::Disk(gate, 2_000_000 + long / 8),
                 14 => Fault::Hang(gate, 900_000 + self.below(4_000_000)),
                 _ => Fault::Cloud(long / 2),
             };

@@ -22,13 +22,17 @@ impl World<'_> {
     pub fn plan_office(&mut self) {
         for number in 0..self.plan.office {
             let at = 2_000_000 + self.below(self.plan.chaos_us);
-            let act = match self.below(12) {
+            let act = match self.below(10) {
                 0..=6 => Office::Revoke(usize::try_from(self.below(self.template.passes.len() as u64)).unwrap_or(0)),
                 7 => Office::Rename(number),
-                8 | 9 => Office::Recount,
-                _ => Office::Withdraw(usize::try_from(self.below(self.gates.len() as u64)).unwrap_or(0)),
+                _ => Office::Recount,
             };
             self.at(at, What::Office(act));
+        }
+        if self.percent(25) {
+            let at = 2_000_000 + self.below(self.plan.chaos_us);
+            let gate = usize::try_from(self.below(self.gates.len() as u64)).unwrap_or(0);
+            self.at(at, What::Office(Office::Withdraw(gate)));
         }
     }
 
