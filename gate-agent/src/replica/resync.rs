@@ -10,6 +10,7 @@
 
 use std::path::{Path, PathBuf};
 
+use gate_core::mutant::{self, Mutant};
 use gate_core::statement::{Statement, StatementBody};
 use gate_core::view::{PassRow, PassStanding};
 use rusqlite::types::Value;
@@ -179,6 +180,9 @@ impl Replica {
     /// journal stays sealed as it is, with what has not been sent; so does what its own screen shows. If the venue takes
     /// it in again, it fetches everything anew.
     pub(crate) fn wipe(&mut self) -> Result<(), ReplicaError> {
+        if mutant::active(Mutant::WithdrawnDecides) {
+            return Ok(());
+        }
         let own = self.identity.as_ref().map(|identity| *identity.gate.0.as_bytes());
         // First of all nothing counts as applied: what is cut off in the middle must not look whole.
         let side = self.write(|checked| {

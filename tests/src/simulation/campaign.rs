@@ -230,6 +230,10 @@ fn mutants(options: &Options, template: &Template, place: &Path) -> anyhow::Resu
     if wanted.is_empty() {
         bail!("no deliberate fault of that name");
     }
+    if let ([mutant], 1) = (&wanted[..], options.seeds) {
+        switch(Some(*mutant));
+        return one(template, place, first);
+    }
     // What already fails without a fault would prove nothing.
     let honest = many(template, place, first, MUTANT_SEEDS, false)?;
     if let Some((seed, violations)) = honest.failed.first() {
