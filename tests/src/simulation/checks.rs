@@ -148,6 +148,7 @@ impl World<'_> {
         let back: BTreeSet<EventId> = held.iter().filter_map(|event| event::taken_back(&event.body)).collect();
         self.check_known_uses(&held, &back)?;
         self.check_agreed_uses(&history, &held)?;
+        self.check_rights_are_spent(&held);
         self.check_reports()?;
         self.watch.figures.events = journals.len() as u64;
         Ok(())

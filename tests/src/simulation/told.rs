@@ -12,6 +12,7 @@ use gate_core::statement::Duty;
 use gate_core::sync::v1::{Change, Chunk, Signed};
 
 use super::checks::look_into;
+use super::template::LOT_PLACES;
 use super::world::World;
 
 impl World<'_> {
@@ -91,6 +92,53 @@ impl World<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Two entries that a gate let in by one and the same news each spend a right. `events` are in their journals' order.
+    pub(super) fn check_rights_are_spent(&mut self, events: &[Event]) {
+        let mut last: Option<(EventId, &DecisionInput)> = None;
+        let mut wrong = Vec::new();
+        for event in events {
+            let (input, admission) = match &event.body {
+                EventBody::Authorised { input, admission, .. } => (input, admission),
+                EventBody::Annulled { .. } | EventBody::NotOpened { .. } | EventBody::Recounted(_) => {
+                    last = None;
+                    continue;
+                }
+                EventBody::EpochOpened { .. }
+                | EventBody::Opened { .. }
+                | EventBody::Passed { .. }
+                | EventBody::Refused { .. }
+                | EventBody::Noise { .. }
+                | EventBody::Repeated { .. }
+                | EventBody::Overridden { .. }
+                | EventBody::ExitButton { .. }
+                | EventBody::Fire { .. }
+                | EventBody::Health { .. }
+                | EventBody::ClockStepped(_)
+                | EventBody::LaneClosed { .. } => continue,
+            };
+            if admission.direction == Direction::Out || admission.zones.is_empty() {
+                continue;
+            }
+            if let Some((before, known)) = last
+                && (before.device, before.epoch) == (event.id.device, event.id.epoch)
+                && known.view.position == input.view.position
+            {
+                for (one, next) in known.view.spaces.iter().zip(&input.view.spaces) {
+                    let same = (one.zone, one.generation) == (next.zone, next.generation);
+                    // A count below zero has as many rights as there are places, however many come in.
+                    let strict = one.zone == self.template.lot && next.rights_held < LOT_PLACES;
+                    if same && strict && one.rights_held > 0 && next.rights_held >= one.rights_held {
+                        wrong.push(format!("I4: {before} and {} were let in by one right of {}", event.id, one.zone));
+                    }
+                }
+            }
+            last = Some((event.id, input));
+        }
+        for wrong in wrong {
+            self.violated(None, &wrong);
+        }
     }
 
     /// Up to which change a gate must have come to know of each use.
