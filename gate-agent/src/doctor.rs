@@ -201,8 +201,8 @@ fn database(config: &Config) -> Vec<Check> {
             return checks;
         }
     };
-    checks.push(match reader.quick_check() {
-        Ok(()) => pass("database", "quick_check finds no damage"),
+    checks.push(match reader.check_whole() {
+        Ok(()) => pass("database", "the whole file was checked: no damage"),
         Err(error) => bad(
             "database",
             State::Fail,

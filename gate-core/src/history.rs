@@ -195,8 +195,8 @@ impl Zone {
         let basis = greatest(self.recounts.iter().filter(|recount| recount.at_ms <= at_ms));
         let until_then = self.passages.iter().take_while(|passage| passage.at_ms <= at_ms);
         let moved: i64 = until_then
-            .filter(|passage| passage.taken_back.is_none() && passage.counts_over(&basis))
-            .filter(|passage| !passage.may_still_be_inside())
+            .filter(|passage| passage.taken_back.is_none() && !passage.may_still_be_inside())
+            .filter(|passage| passage.counts_over(&basis))
             .map(|passage| match passage.direction {
                 Direction::In => 1,
                 Direction::Out => -1,

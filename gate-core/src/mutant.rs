@@ -113,6 +113,17 @@ mutants! {
     RecreateDamaged = "recreate-damaged" by Powercut,
 }
 
+impl std::str::FromStr for Mutant {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        Self::ALL.iter().copied().find(|mutant| mutant.name() == name).ok_or_else(|| {
+            let names: Vec<&str> = Self::ALL.iter().map(|mutant| mutant.name()).collect();
+            format!("no deliberate fault is called {name}; there are {}", names.join(", "))
+        })
+    }
+}
+
 #[cfg(feature = "mutants")]
 static CURRENT: std::sync::atomic::AtomicU8 = std::sync::atomic::AtomicU8::new(u8::MAX);
 

@@ -9,7 +9,7 @@ use gate_core::ids::{Direction, ZoneId};
 use gate_core::sync::session::Link as Heard;
 use gate_core::time::Now;
 use gate_tests::world::device::{Device, Post};
-use gate_tests::world::{Cloud, Inline, Office, memory_folder, text_at};
+use gate_tests::world::{Cloud, Inline, Office, copy_folder, memory_folder, text_at};
 use serde_json::json;
 
 /// Backups over ninety days, two a day.
@@ -19,18 +19,6 @@ const EVERY: u64 = 10;
 const DAY_MS: i64 = 86_400_000;
 /// How often sync may be asked to go on before it counts as stuck.
 const STEPS: u32 = 400;
-
-fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
-    if to.exists() {
-        std::fs::remove_dir_all(to)?;
-    }
-    std::fs::create_dir_all(to)?;
-    for entry in std::fs::read_dir(from)? {
-        let entry = entry?;
-        std::fs::copy(entry.path(), to.join(entry.file_name()))?;
-    }
-    Ok(())
-}
 
 /// A whole number that the cloud's database gives.
 fn asked(data: &Path, sql: &str) -> anyhow::Result<u64> {
@@ -87,7 +75,7 @@ async fn every_tenth_backup_of_ninety_days_is_given_back_what_it_lost() -> anyho
         }
         // The service ends, so that its file is whole.
         drop(engine);
-        copy(&data, &backup(point))?;
+        copy_folder(&data, &backup(point))?;
         engine = device.engine(open().await?, &address);
     }
     let points: Vec<u64> = (0..POINTS).step_by(usize::try_from(EVERY)?).collect();
@@ -95,7 +83,7 @@ async fn every_tenth_backup_of_ninety_days_is_given_back_what_it_lost() -> anyho
     for point in points.into_iter().rev() {
         drop(engine);
         std::fs::remove_dir_all(&data)?;
-        copy(&backup(point), &data)?;
+        copy_folder(&backup(point), &data)?;
         let lost = device.events()? - asked(&data, EVENTS)?;
         anyhow::ensure!(lost >= POINTS - point, "backup {point} lacks only {lost} events: it proves nothing");
         engine = device.engine(open().await?, &address);

@@ -1,13 +1,12 @@
 //! Cards that were copied, set back or thrown away: seen at first contact, nothing lost, nothing believed that should not be.
 
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
 use gate_core::decision::Verdict;
 use gate_tests::clock::Deadline;
 use gate_tests::world::device::{Device, Passes, Post};
-use gate_tests::world::{Cloud, Office, memory_folder, text_at};
+use gate_tests::world::{Cloud, Office, copy_folder, memory_folder, text_at};
 use serde_json::{Value, json};
 
 struct One {
@@ -72,15 +71,6 @@ impl One {
     }
 }
 
-fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
-    std::fs::create_dir_all(to)?;
-    for entry in std::fs::read_dir(from)? {
-        let entry = entry?;
-        std::fs::copy(entry.path(), to.join(entry.file_name()))?;
-    }
-    Ok(())
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn two_copies_of_one_card_are_seen_at_first_contact_and_both_histories_are_kept() -> anyhow::Result<()> {
     let mut one = One::open("gate-clone").await?;
@@ -90,7 +80,7 @@ async fn two_copies_of_one_card_are_seen_at_first_contact_and_both_histories_are
     let (name, gate, dir) = (one.device.name.clone(), one.device.gate.clone(), one.device.dir().to_path_buf());
     let shared = one.device.events()?;
     let copied = one.world.join("copy");
-    copy(&dir, &copied)?;
+    copy_folder(&dir, &copied)?;
     // Both run: the first and its copy admit different people. Each start begins an epoch of its own after the same head.
     let mut clone = Device::open(&name, &gate, copied)?;
     let One { world, cloud, office, device, passes, url } = one;
@@ -143,7 +133,7 @@ async fn an_older_card_that_was_put_back_is_found_by_the_cloud_and_by_the_gate_i
     one.device.stop().await;
     let (name, gate, dir) = (one.device.name.clone(), one.device.gate.clone(), one.device.dir().to_path_buf());
     let older = one.world.join("older");
-    copy(&dir, &older)?;
+    copy_folder(&dir, &older)?;
     let url = one.url.clone();
     one.device.start(&url, None)?;
     one.device.present(&one.passes.pass(2), false)?;

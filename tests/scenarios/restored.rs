@@ -1,6 +1,5 @@
 //! A cloud that was restored from a backup: the gates give it back what it lost, none is stuck, none is set back by it.
 
-use std::path::Path;
 use std::time::Duration;
 
 use gate_agent::sync::CloudUrl;
@@ -10,24 +9,12 @@ use gate_core::reason::Reason;
 use gate_core::sync::session::Link as Heard;
 use gate_tests::clock::Deadline;
 use gate_tests::world::device::{Device, Passes, Post};
-use gate_tests::world::{Cloud, Office, memory_folder, text_at};
+use gate_tests::world::{Cloud, Office, copy_folder, memory_folder, text_at};
 use serde_json::json;
 
 /// Moments at which a backup is taken, and admissions before each.
 const POINTS: u64 = 6;
 const BETWEEN: u64 = 10;
-
-fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
-    if to.exists() {
-        std::fs::remove_dir_all(to)?;
-    }
-    std::fs::create_dir_all(to)?;
-    for entry in std::fs::read_dir(from)? {
-        let entry = entry?;
-        std::fs::copy(entry.path(), to.join(entry.file_name()))?;
-    }
-    Ok(())
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cloud_restored_to_any_backup_is_given_back_what_it_lost() -> anyhow::Result<()> {
@@ -61,14 +48,14 @@ async fn a_cloud_restored_to_any_backup_is_given_back_what_it_lost() -> anyhow::
             engine.step().await;
         }
         cloud.process.kill()?;
-        copy(&data, &backup(point))?;
+        copy_folder(&data, &backup(point))?;
         cloud.process = Cloud::serve(&world, cloud.address, &authorities).await?;
         device.wake.link_up();
     }
     for point in (0..POINTS).rev() {
         cloud.process.kill()?;
         std::fs::remove_dir_all(&data)?;
-        copy(&backup(point), &data)?;
+        copy_folder(&backup(point), &data)?;
         cloud.process = Cloud::serve(&world, cloud.address, &authorities).await?;
         let deadline = Deadline::after(Duration::from_secs(60));
         let inbox = loop {

@@ -37,6 +37,13 @@ export const gateStates = {
     zone: { name: 'Lot', occupancy: 200, capacity: 220, near_full: true },
     status: { link: 'offline', synced_age_s: 47 * 60, pending: 128, clock: 'continued' },
   }),
+  memory_fills: screen('idle', 'red', null, ['', ''], ['', ''], {
+    status: { link: 'offline', synced_age_s: 31 * 24 * 3600, pending: 60_214, clock: 'continued', space_percent: 93, space_alarm: true },
+  }),
+  memory_fills_ro: screen('deny', 'red', 'error', ['REVOKED', 'This pass was withdrawn.'], ['RETRAS', 'Acest permis a fost retras.'], {
+    reason: 'revoked', lang: 'ro', detail: { used_at_ms: null, used_at_gate: null, right_gates: [] },
+    status: { link: 'offline', synced_age_s: 31 * 24 * 3600, pending: 60_214, clock: 'continued', space_percent: 93, space_alarm: true },
+  }),
   wait: screen('wait', 'yellow', null, ['ONE MOMENT', 'Checking your code.'], ['O CLIPĂ', 'Verificăm codul.']),
   admit: screen('admit', 'green', 'entry', ['WELCOME', 'Drive in slowly.'], ['BINE AȚI VENIT', 'Intrați încet.']),
   deny: screen(

@@ -35,6 +35,12 @@ fn sums(direction: Direction) -> (i64, i64) {
     }
 }
 
+/// What counts of a passage as long as nobody knows of it, and then: the place of an exit that may not have been made is not
+/// given away.
+fn so_far((entries, exits): (i64, i64), unknown: bool) -> (i64, i64) {
+    (entries, if unknown && !mutant::active(Mutant::ExitsCountAtOnce) { 0 } else { exits })
+}
+
 async fn basis(tx: &mut Tx, venue: VenueId, zone: ZoneId) -> Result<Option<Basis>, DbError> {
     let row = tx.first("SELECT basis FROM zones WHERE venue_id = $1 AND zone_id = $2", params![venue, zone]).await?;
     let Some(row) = row else { return Ok(None) };
@@ -77,10 +83,7 @@ pub(super) async fn add(
     )
     .await?;
     if counts {
-        // The place of an exit that may not have been made is not given away.
-        if !(passage.unknown && passage.direction == Direction::Out) || mutant::active(Mutant::ExitsCountAtOnce) {
-            raise_tally(tx, source.venue, zone, Actor::from(by), (entries, exits)).await?;
-        }
+        raise_tally(tx, source.venue, zone, Actor::from(by), so_far((entries, exits), passage.unknown)).await?;
         if passage.unknown {
             doubt(tx, source.venue, zone, (entries, exits)).await?;
         }
@@ -105,8 +108,9 @@ pub(super) async fn make_certain(
     if ground(tx, source, zone, news).await?.is_some_and(|basis| basis.counts(id, generation, at_ms)) {
         let (entries, exits) = sums(direction);
         doubt(tx, source.venue, zone, (-entries, -exits)).await?;
-        if !mutant::active(Mutant::ExitsCountAtOnce) && !mutant::active(Mutant::LoseExits) {
-            raise_tally(tx, source.venue, zone, Actor::from(id), (0, exits)).await?;
+        let (_, counted) = so_far((entries, exits), true);
+        if counted < exits && !mutant::active(Mutant::LoseExits) {
+            raise_tally(tx, source.venue, zone, Actor::from(id), (0, exits - counted)).await?;
         }
     }
     Ok(())
@@ -236,8 +240,7 @@ pub(super) async fn rest_on(
         if new.counts(of, row.get(4)?, row.get(5)?) {
             let moved = (row.get(6)?, row.get(7)?);
             let unknown = row.get::<bool>(8)?;
-            let exits = if unknown && !mutant::active(Mutant::ExitsCountAtOnce) { 0 } else { moved.1 };
-            raise_tally(tx, venue, zone, actor, (moved.0, exits)).await?;
+            raise_tally(tx, venue, zone, actor, so_far(moved, unknown)).await?;
             if unknown {
                 doubt(tx, venue, zone, moved).await?;
             }

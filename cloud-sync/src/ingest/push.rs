@@ -83,26 +83,8 @@ pub async fn push(tx: &mut Tx, app: &App, device: &AnyDevice, push: &Push) -> Re
 
 /// The epoch that an opening of the journal goes on from.
 fn goes_on_from(source: &Source, bytes: &[u8]) -> Option<u64> {
-    match Event::decode(bytes).ok()?.body {
-        EventBody::EpochOpened { continues, .. } => continues,
-        EventBody::Authorised { .. }
-        | EventBody::Opened { .. }
-        | EventBody::NotOpened { .. }
-        | EventBody::Passed { .. }
-        | EventBody::Annulled { .. }
-        | EventBody::Refused { .. }
-        | EventBody::Noise { .. }
-        | EventBody::Repeated { .. }
-        | EventBody::Overridden { .. }
-        | EventBody::ExitButton { .. }
-        | EventBody::Fire { .. }
-        | EventBody::Recounted(_)
-        | EventBody::Health { .. }
-        | EventBody::ClockStepped(_)
-        | EventBody::LaneClosed { .. } => None,
-    }
-    .filter(|head| head.event.device == source.device)
-    .map(|head| head.event.epoch)
+    let EventBody::EpochOpened { continues, .. } = Event::decode(bytes).ok()?.body else { return None };
+    continues.filter(|head| head.event.device == source.device).map(|head| head.event.epoch)
 }
 
 /// Takes one item, or keeps it aside.

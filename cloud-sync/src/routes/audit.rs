@@ -7,6 +7,7 @@ use axum::http::HeaderMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::conflicts;
 use crate::app::App;
 use crate::auth::Manager;
 use crate::extract::{Json, Query};
@@ -66,14 +67,7 @@ pub async fn list(
     let entries = app
         .db()
         .read(async |tx| {
-            let names = tx
-                .query(
-                    "SELECT p.id, p.name FROM members m JOIN people p ON p.id = m.person_id WHERE m.venue_id = $1",
-                    params![manager.venue],
-                )
-                .await?;
-            let names = names.iter().map(|row| Ok::<_, DbError>((row.get(0)?, row.get(1)?)));
-            let names: BTreeMap<String, String> = names.collect::<Result<_, _>>()?;
+            let (names, _) = conflicts::people(tx, manager.venue).await?;
             let rows = tx.query(&sql, &values).await?;
             rows.iter().map(|row| entry(row, &names)).collect::<Result<Vec<_>, DbError>>()
         })

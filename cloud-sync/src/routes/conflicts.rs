@@ -99,7 +99,7 @@ pub struct Wanted {
 const COLUMNS: &str = "conflict_id, kind, standing, evidence, gate_id, device_id, zone_id, vendor_code, cti, product, at_ms, raised_ms, assigned_to, resolved_ms, resolved_by, note";
 
 /// The people of a venue; the owner first.
-async fn people(tx: &mut Tx, venue: VenueId) -> Result<(BTreeMap<String, String>, Option<String>), DbError> {
+pub(super) async fn people(tx: &mut Tx, venue: VenueId) -> Result<(BTreeMap<String, String>, Option<String>), DbError> {
     let rows = tx
         .query(
             "SELECT p.id, p.name, m.role FROM members m JOIN people p ON p.id = m.person_id WHERE m.venue_id = $1 ORDER BY p.created_ms, p.id",

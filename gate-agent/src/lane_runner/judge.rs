@@ -5,7 +5,7 @@ use gate_core::ids::Hash;
 use gate_core::pass::{self, Keyring};
 use gate_core::sync::v1::GateRow;
 use gate_core::time::Now;
-use gate_core::view::{LaneContext, Readiness};
+use gate_core::view::Readiness;
 
 use crate::replica::{ReplicaError, ReplicaReader};
 
@@ -42,14 +42,7 @@ impl Judge {
         };
         let pass = pass::open(text, keys);
         let view = replica.view(&pass, gate, now)?;
-        let lane = LaneContext {
-            gate: gate.id,
-            lane: gate.lane,
-            direction: gate.direction,
-            staffed: gate.staffed,
-            egress: gate.egress,
-            readiness,
-        };
+        let lane = gate.lane_context(readiness);
         let verdict = decide(&pass, &view, &lane, now);
         Ok((DecisionInput { pass, view, lane, now, rules: RULES_VERSION }, verdict))
     }

@@ -577,7 +577,7 @@ impl<P: Ports> Runner<P> {
         let now = self.now();
         let body = match answer {
             // Whether somebody went through meanwhile was not seen.
-            Answer::Done => EventBody::Opened { of, watched: self.inputs.presence && self.inputs.barrier },
+            Answer::Done => EventBody::Opened { of, watched: setup(self.gate.as_ref(), self.inputs).watches_passage() },
             Answer::NotDone => EventBody::NotOpened { of, unknown: false },
             Answer::Unknown => EventBody::NotOpened { of, unknown: true },
         };

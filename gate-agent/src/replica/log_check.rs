@@ -26,9 +26,7 @@ const MAGIC: u32 = 0x377f_0682;
 /// is built on frames that a killed process left in memory only.
 pub(crate) fn check(database: &Path) -> Result<(), ReplicaError> {
     first_page(database)?;
-    let mut name = database.as_os_str().to_owned();
-    name.push("-wal");
-    let path = PathBuf::from(name);
+    let path = log_of(database);
     let file = match File::open(&path) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
@@ -47,16 +45,20 @@ pub(crate) fn check(database: &Path) -> Result<(), ReplicaError> {
 /// Fails if the database's first page is gone and its log is there: SQLite throws a log away with which it could not go on,
 /// also where it only reads. A database has its first page before its log has one.
 pub(crate) fn first_page(database: &Path) -> Result<(), ReplicaError> {
-    let mut log = database.as_os_str().to_owned();
-    log.push("-wal");
     let length = |path: &Path| std::fs::metadata(path).map(|file| file.len()).unwrap_or(0);
-    if length(database) < PAGE as u64 && length(Path::new(&log)) >= (HEADER + FRAME_HEADER + PAGE) as u64 {
+    if length(database) < PAGE as u64 && length(&log_of(database)) >= (HEADER + FRAME_HEADER + PAGE) as u64 {
         return Err(ReplicaError::Damaged {
             path: database.to_path_buf(),
             why: "its first page is gone, and its log is there".to_owned(),
         });
     }
     Ok(())
+}
+
+fn log_of(database: &Path) -> PathBuf {
+    let mut name = database.as_os_str().to_owned();
+    name.push("-wal");
+    PathBuf::from(name)
 }
 
 /// The running checksum of a log.

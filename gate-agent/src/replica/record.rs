@@ -124,10 +124,6 @@ fn mean(checked: &mut Checked<'_>, position: i64, sealed: &SealedEvent) -> Resul
                 };
                 row.put(checked, pass, event.id)?;
             }
-            put_unsettled(checked, position, WAITS, event.lane)?;
-        }
-        EventBody::Overridden { .. } | EventBody::ExitButton { .. } => {
-            put_unsettled(checked, position, WAITS, event.lane)?;
         }
         EventBody::Opened { of, .. } | EventBody::Passed { of: Some(of), .. } => {
             complete(checked, &event.body, *of, event.lane)?;
@@ -135,15 +131,17 @@ fn mean(checked: &mut Checked<'_>, position: i64, sealed: &SealedEvent) -> Resul
         EventBody::NotOpened { of, unknown: true } => {
             // What is known to have opened stays so, whatever is said later.
             if let Some(asked) = position_here(checked, *of)?
-                && let Some((outcome, _)) = keys::numbers(checked.db(), keys::UNSETTLED, &asked.to_be_bytes())?
+                && let Some((outcome, direction)) = keys::numbers(checked.db(), keys::UNSETTLED, &asked.to_be_bytes())?
                 && outcome != OPEN
             {
-                put_unsettled(checked, asked, UNKNOWN, event.lane)?;
+                put_unsettled(checked, asked, (UNKNOWN, direction), event.lane)?;
             }
         }
         EventBody::Recounted(recount) => counts::rest_on(checked, recount.zone, &Basis::of(event.id, recount), &[])?,
         EventBody::NotOpened { unknown: false, .. }
         | EventBody::Annulled { .. }
+        | EventBody::Overridden { .. }
+        | EventBody::ExitButton { .. }
         | EventBody::EpochOpened { .. }
         | EventBody::Passed { of: None, .. }
         | EventBody::Refused { .. }
@@ -154,10 +152,16 @@ fn mean(checked: &mut Checked<'_>, position: i64, sealed: &SealedEvent) -> Resul
         | EventBody::ClockStepped(_)
         | EventBody::LaneClosed { .. } => {}
     }
-    if let Some(counted) = event::counts_of(&event.body)
-        && (counted.direction == Direction::In || mutant::active(Mutant::ExitsCountAtOnce))
-    {
-        count(checked, position, event)?;
+    if let Some(counted) = event::counts_of(&event.body) {
+        let direction = counted.direction;
+        put_unsettled(checked, position, (WAITS, direction_number(direction)), event.lane)?;
+        let at_once = match direction {
+            Direction::In => !mutant::active(Mutant::RightsNotSpent),
+            Direction::Out => mutant::active(Mutant::ExitsCountAtOnce),
+        };
+        if at_once {
+            count(checked, position, event)?;
+        }
     }
     match event::taken_back(&event.body) {
         Some(of) => take_back(checked, position, event.id, of),
@@ -165,39 +169,38 @@ fn mean(checked: &mut Checked<'_>, position: i64, sealed: &SealedEvent) -> Resul
     }
 }
 
-/// Counts what an event counts, as made on the recount that it names. Once.
+/// Counts what an event counts, as made on the recount that it names.
 fn count(checked: &mut Checked<'_>, position: i64, event: &Event) -> Result<(), Fault> {
     let Some(counted) = event::counts_of(&event.body) else { return Ok(()) };
-    let lost = counted.direction == Direction::In && mutant::active(Mutant::RightsNotSpent);
-    if lost || counts::is_counted(checked, position)? {
-        return Ok(());
-    }
     let of = (position, event.id);
     counts::move_through(checked, &Passage { position, by: event.id, of, at_ms: event.at.wall_ms, counted })
+}
+
+/// Counts an exit that did not count yet.
+fn count_exit(checked: &mut Checked<'_>, position: i64, event: &Event) -> Result<(), Fault> {
+    let leads_out = event::counts_of(&event.body).is_some_and(|counted| counted.direction == Direction::Out);
+    if leads_out && !counts::is_counted(checked, position)? { count(checked, position, event) } else { Ok(()) }
 }
 
 /// Something opened, or went through. An exit counts from now on if it is known to have been made, and with it the one
 /// that it completes.
 fn complete(checked: &mut Checked<'_>, body: &EventBody, of: EventId, lane: Option<LaneId>) -> Result<(), Fault> {
-    let Some((position, opening)) = earlier(checked, of)? else {
-        // Pruned, or not here: nothing is left to be settled but the note of it.
-        if let Some(gone) = position_here(checked, of)? {
-            keys::remove_state(checked, keys::UNSETTLED, &gone.to_be_bytes())?;
-        }
-        return Ok(());
-    };
-    let Some(direction) = event::counts_of(&opening.body).map(|counted| counted.direction) else { return Ok(()) };
+    let Some(position) = position_here(checked, of)? else { return Ok(()) };
     let name = position.to_be_bytes();
-    let waits = keys::numbers(checked.db(), keys::UNSETTLED, &name)?.is_some();
+    let Some((_, number)) = keys::numbers(checked.db(), keys::UNSETTLED, &name)? else { return Ok(()) };
+    let direction = direction_of(number);
     if event::completes(body, direction).is_none() {
-        if direction == Direction::Out && waits {
-            put_unsettled(checked, position, OPEN, lane)?;
+        // An entry is complete by whatever opened; only an exit waits for more.
+        if direction == Direction::Out {
+            put_unsettled(checked, position, (OPEN, number), lane)?;
         }
         return Ok(());
     }
     keys::remove_state(checked, keys::UNSETTLED, &name)?;
-    if direction == Direction::Out && waits {
-        count(checked, position, &opening)?;
+    if direction == Direction::Out
+        && let Some((_, opening)) = earlier(checked, of)?
+    {
+        count_exit(checked, position, &opening)?;
         if let EventBody::Authorised { admission, .. } = &opening.body
             && let Some(first) = admission.reopens
         {
@@ -215,9 +218,16 @@ fn ends_s(finding: &Finding) -> i64 {
     }
 }
 
-/// Notes an opening whose end is not known. One without a row opened or was taken back.
-fn put_unsettled(checked: &mut Checked<'_>, position: i64, outcome: i64, lane: Option<LaneId>) -> rusqlite::Result<()> {
-    keys::put_state(checked, keys::UNSETTLED, &position.to_be_bytes(), (outcome, 0), keys::lane_value(lane))
+/// Notes an opening whose end is not known: what is known, and which way it leads. One without a row opened or was taken
+/// back.
+fn put_unsettled(
+    checked: &mut Checked<'_>,
+    position: i64,
+    outcome_and_direction: (i64, i64),
+    lane: Option<LaneId>,
+) -> rusqlite::Result<()> {
+    let name = position.to_be_bytes();
+    keys::put_state(checked, keys::UNSETTLED, &name, outcome_and_direction, keys::lane_value(lane))
 }
 
 /// A row of the table `uses`.
@@ -326,7 +336,7 @@ fn take_back(checked: &mut Checked<'_>, position: i64, by: EventId, of: EventId)
     let Some((taken_at, taken)) = earlier(checked, of)? else { return Ok(()) };
     keys::remove_state(checked, keys::UNSETTLED, &taken_at.to_be_bytes())?;
     // An exit that did not count yet counts and is taken back, so that numbers only grow.
-    count(checked, taken_at, &taken)?;
+    count_exit(checked, taken_at, &taken)?;
     if let Some(pass) = event::pass_of(&taken.body)
         && let Some(mut row) = UseRow::find(checked, pass, of)?
         && !row.annulled

@@ -148,7 +148,7 @@ impl ReplicaReader {
     }
 
     /// Checks the whole file as opening it for writing does: structure and content.
-    pub fn quick_check(&self) -> Result<(), ReplicaError> {
+    pub fn check_whole(&self) -> Result<(), ReplicaError> {
         let why = self.moment(|db| Ok(schema::find_damage(db)?))?;
         match why {
             None => Ok(()),

@@ -41,7 +41,7 @@ impl Round {
         self.until_check -= 1;
         if self.until_check == 0 {
             self.until_check = CHECK;
-            self.reader.quick_check()?;
+            self.reader.check_whole()?;
         }
         let next = |sql: &str, from: &Option<Vec<u8>>| {
             let from = from.as_deref().unwrap_or_default();

@@ -55,6 +55,13 @@ pub struct LaneSetup {
     pub barrier: bool,
 }
 
+impl LaneSetup {
+    /// Whether the lane sees somebody go through: then it tells passing from turning back.
+    pub fn watches_passage(&self) -> bool {
+        self.presence && self.barrier
+    }
+}
+
 /// What happens to a lane.
 #[expect(clippy::large_enum_variant, reason = "one at a time, handed over and taken apart")]
 #[derive(Clone, Debug)]

@@ -78,19 +78,15 @@ impl OpenGate {
 }
 
 impl Lane {
-    fn watches_passage(&self) -> bool {
-        self.setup.presence && self.setup.barrier
-    }
-
     /// Whether the next code may be judged although this gate is still shown open.
     pub(super) fn lets_next_in(&self, open: &OpenGate, us: u64) -> bool {
-        let clear = !self.watches_passage() || open.opening.passed;
+        let clear = !self.setup.watches_passage() || open.opening.passed;
         clear && us >= open.since_us.saturating_add(ADMIT_LEAST_US)
     }
 
     /// The barrier is or was open, and nobody went through yet.
     fn waits_for_passage(&self, open: &OpenGate) -> bool {
-        self.watches_passage() && !open.opening.passed && open.opening.barrier_seen
+        self.setup.watches_passage() && !open.opening.passed && open.opening.barrier_seen
     }
 
     pub(super) fn open_ends(&self, open: &OpenGate) -> u64 {
@@ -169,7 +165,7 @@ impl Lane {
                     let romanian = opening.romanian;
                     self.admitted = Some(Admitted { code, at_us: us, romanian, stays });
                 }
-                let waits = self.watches_passage() && !opening.passed;
+                let waits = self.setup.watches_passage() && !opening.passed;
                 let shown = if waits { BARRIER_LIMIT_US } else { ADMIT_US };
                 let until_us = us.saturating_add(shown);
                 self.state = State::Open(OpenGate { opening, since_us: us, until_us });
@@ -210,7 +206,7 @@ impl Lane {
     /// Writes that the gate opened, as soon as that is known: the relay did what was asked, and where the barrier can
     /// be seen it followed. That also ends the fault of an earlier pulse that did nothing.
     pub(super) fn tell_opened(&mut self, effects: &mut Vec<Effect>) {
-        let watched = self.watches_passage();
+        let watched = self.setup.watches_passage();
         let State::Open(OpenGate { opening, .. }) = &mut self.state else {
             return;
         };
@@ -236,7 +232,7 @@ impl Lane {
     /// Nobody stands at the lane any more: through, if the barrier is open. Also somebody nobody let in: who follows
     /// close behind, or drives through while the barrier is held open.
     pub(super) fn cleared(&mut self, us: u64, effects: &mut Vec<Effect>) {
-        if !self.watches_passage() {
+        if !self.setup.watches_passage() {
             return;
         }
         let barrier_open = self.barrier_open;
@@ -297,7 +293,7 @@ impl Lane {
         let State::Open(open) = &self.state else {
             return;
         };
-        let never_opened = self.watches_passage() && !open.opening.passed && !open.opening.barrier_seen;
+        let never_opened = self.setup.watches_passage() && !open.opening.passed && !open.opening.barrier_seen;
         let of = open.opening.of;
         self.state = State::Idle;
         if never_opened {

@@ -180,7 +180,6 @@ impl Session {
                 self.hinted = false;
                 self.pulled_last = true;
                 // What was acknowledged may be lost there: its receipts tell.
-                self.confirm = Confirm::Head;
                 self.show_at_us = now_us;
                 self.last_pull_us = now_us;
             }

@@ -18,7 +18,7 @@ use crate::occupancy::{ActorCount, Basis};
 use crate::product::Product;
 use crate::reset::Daily;
 use crate::time::{DayRule, ServiceDay};
-use crate::view::{Egress, PassRow, Vendor};
+use crate::view::{Egress, LaneContext, PassRow, Readiness, Vendor};
 
 /// The media type of every body.
 pub const MEDIA_TYPE: &str = "application/cbor";
@@ -357,6 +357,20 @@ pub struct GateRow {
     pub egress: Egress,
     /// How long it opens, milliseconds.
     pub open_ms: u32,
+}
+
+impl GateRow {
+    /// What `decide` is told of the gate's lane.
+    pub fn lane_context(&self, readiness: Readiness) -> LaneContext {
+        LaneContext {
+            gate: self.id,
+            lane: self.lane,
+            direction: self.direction,
+            staffed: self.staffed,
+            egress: self.egress,
+            readiness,
+        }
+    }
 }
 
 /// A vendor.

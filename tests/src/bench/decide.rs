@@ -16,7 +16,7 @@ use gate_agent::replica::{Replica, ReplicaReader};
 use gate_core::decision::{DecisionInput, RULES_VERSION, Verdict, decide};
 use gate_core::event::EventBody;
 use gate_core::pass::{self, Keyring};
-use gate_core::view::{LaneContext, Readiness};
+use gate_core::view::Readiness;
 use hardware::clock::{Stopwatch, thread_cpu_us};
 use hardware::compose::{Scene, code, compose};
 use hardware::decode::Cascade;
@@ -145,14 +145,7 @@ fn judge(
     let gate = stock.gate_row();
     let pass = pass::open(text, keys);
     let view = reader.view(&pass, &gate, stock.now())?;
-    let lane = LaneContext {
-        gate: gate.id,
-        lane: gate.lane,
-        direction: gate.direction,
-        staffed: gate.staffed,
-        egress: gate.egress,
-        readiness: Readiness::Ready,
-    };
+    let lane = gate.lane_context(Readiness::Ready);
     let verdict = decide(&pass, &view, &lane, stock.now());
     Ok((DecisionInput { pass, view, lane, now: stock.now(), rules: RULES_VERSION }, verdict))
 }

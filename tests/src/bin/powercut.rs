@@ -63,7 +63,7 @@ enum Process {
         phase: u32,
         #[arg(long)]
         steps: u32,
-        #[arg(long, value_parser = mutant)]
+        #[arg(long)]
         mutant: Option<Mutant>,
     },
     /// The real agent's code with a fault in it.
@@ -71,13 +71,9 @@ enum Process {
     Agent {
         #[arg(long)]
         config: PathBuf,
-        #[arg(long, value_parser = mutant)]
+        #[arg(long)]
         mutant: Option<Mutant>,
     },
-}
-
-fn mutant(name: &str) -> Result<Mutant, String> {
-    Mutant::ALL.iter().copied().find(|mutant| mutant.name() == name).ok_or_else(|| format!("no fault is called {name}"))
 }
 
 fn main() -> ExitCode {

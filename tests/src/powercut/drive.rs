@@ -15,9 +15,9 @@ use gate_core::event::{Event, EventBody, Head};
 use gate_core::ids::{EventId, Hash};
 use gate_core::keys::PublicKey;
 use gate_core::pass::{self, Keyring};
-use gate_core::sync::v1::{GateRow, ItemOutcome, PushReply};
+use gate_core::sync::v1::{ItemOutcome, PushReply};
 use gate_core::time::Now;
-use gate_core::view::{LaneContext, PassStanding, Readiness};
+use gate_core::view::{PassStanding, Readiness};
 use hardware::compose::Chance;
 
 use super::history::DATABASE;
@@ -155,7 +155,7 @@ impl Life {
         let (now, gate) = (self.now(), self.stock.gate_row());
         let pass = pass::open(&self.stock.pass(number)?, &self.keys);
         let view = self.reader.view(&pass, &gate, now)?;
-        let lane = lane_of(&gate);
+        let lane = gate.lane_context(Readiness::Ready);
         let verdict = decide(&pass, &view, &lane, now);
         let generations: Vec<u64> = view.spaces.iter().map(|space| space.generation).collect();
         let input = Box::new(DecisionInput { pass, view, lane, now, rules: RULES_VERSION });
@@ -232,18 +232,6 @@ impl Life {
         let now = Now { wall_ms, ..self.now() };
         self.replica()?.record(Some(lane), now, EventBody::LaneClosed { closed: true, staff: None })?;
         Ok(())
-    }
-}
-
-/// A lane of this gate on which everything works.
-pub fn lane_of(gate: &GateRow) -> LaneContext {
-    LaneContext {
-        gate: gate.id,
-        lane: gate.lane,
-        direction: gate.direction,
-        staffed: gate.staffed,
-        egress: gate.egress,
-        readiness: Readiness::Ready,
     }
 }
 

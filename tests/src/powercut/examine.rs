@@ -11,10 +11,10 @@ use gate_core::event::Event;
 use gate_core::ids::{Hash, Kid, PassId};
 use gate_core::pass::{Claims, Finding, PassFlags, ScannedPass};
 use gate_core::time::Now;
+use gate_core::view::Readiness;
 use hardware::compose::Chance;
 
 use super::card::Files;
-use super::drive::lane_of;
 use super::history::{DATABASE, Fact, History};
 use crate::world::stock::Stock;
 
@@ -183,7 +183,7 @@ impl Examiner<'_> {
             }
             if should > 0 {
                 examined.shown_again += 1;
-                if let Verdict::Admit(admission) = decide(&shown, &view, &lane_of(&gate), now)
+                if let Verdict::Admit(admission) = decide(&shown, &view, &gate.lane_context(Readiness::Ready), now)
                     && admission.charges_use
                 {
                     examined.contradictions.push(format!("pass {pass} is used and would be let in again"));

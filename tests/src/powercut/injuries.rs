@@ -312,7 +312,7 @@ fn save(patient: &Patient<'_>, examiner: &Examiner<'_>, tally: &mut Tally) -> an
         view.row.is_some_and(|row| row.standing == PassStanding::Revoked),
         "what was fetched again is not there"
     );
-    reader.quick_check()?;
+    reader.check_whole()?;
     let report = journal_check::check(&reader)?;
     anyhow::ensure!(
         report.ok || saved.missing + saved.rejected > 0 || saved.events == 0 || report.problem.is_some(),

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use anyhow::{Context, bail};
 use clap::Parser;
 use gate_core::ids::Hash;
+use gate_core::mutant::Mutant;
 use hardware::clock::Stopwatch;
 use serde_json::json;
 
@@ -28,9 +29,9 @@ pub struct Options {
     /// Switch on one deliberate fault after the other: each must be caught.
     #[arg(long)]
     pub mutants: bool,
-    /// Only this deliberate fault.
-    #[arg(long)]
-    pub mutant: Option<String>,
+    /// Only these deliberate faults, with commas between; a single one with `--seeds 1` tells its story.
+    #[arg(long, value_delimiter = ',')]
+    pub mutant: Vec<Mutant>,
     /// Go on after the last seed of the campaign before.
     #[arg(long)]
     pub resume: bool,
@@ -70,7 +71,7 @@ pub fn main(options: &Options) -> anyhow::Result<bool> {
 
 fn campaign(options: &Options, place: &Path) -> anyhow::Result<bool> {
     let template = Template::make(&place.join("template"))?;
-    if options.mutants || options.mutant.is_some() {
+    if options.mutants || !options.mutant.is_empty() {
         return mutants(options, &template, place);
     }
     let first = first_seed(options)?;
@@ -217,18 +218,16 @@ fn mutants(_options: &Options, _template: &Template, _place: &Path) -> anyhow::R
 
 #[cfg(feature = "mutants")]
 fn mutants(options: &Options, template: &Template, place: &Path) -> anyhow::Result<bool> {
-    use gate_core::mutant::{Catcher, Mutant, switch};
+    use gate_core::mutant::{Catcher, switch};
     let first = options.seed.unwrap_or(1);
     let wanted: Vec<Mutant> = Mutant::ALL
         .iter()
         .copied()
         .filter(|mutant| mutant.catcher() == Catcher::Simulate)
-        .filter(|mutant| {
-            options.mutant.as_deref().is_none_or(|names| names.split(',').any(|name| name == mutant.name()))
-        })
+        .filter(|mutant| options.mutant.is_empty() || options.mutant.contains(mutant))
         .collect();
-    if wanted.is_empty() {
-        bail!("no deliberate fault of that name");
+    if let Some(other) = options.mutant.iter().find(|mutant| mutant.catcher() != Catcher::Simulate) {
+        bail!("{} is for the power cuts to catch: cargo xtask powercut --mutants", other.name());
     }
     if let ([mutant], 1) = (&wanted[..], options.seeds) {
         switch(Some(*mutant));

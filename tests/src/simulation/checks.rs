@@ -414,20 +414,9 @@ impl World<'_> {
 
 /// Which admission an event tells the outcome of.
 fn about(event: &Event) -> Option<EventId> {
-    match &event.body {
-        EventBody::Opened { of, .. } | EventBody::NotOpened { of, .. } | EventBody::Annulled { of } => Some(*of),
-        EventBody::EpochOpened { .. }
-        | EventBody::Authorised { .. }
-        | EventBody::Passed { .. }
-        | EventBody::Refused { .. }
-        | EventBody::Noise { .. }
-        | EventBody::Repeated { .. }
-        | EventBody::Overridden { .. }
-        | EventBody::ExitButton { .. }
-        | EventBody::Fire { .. }
-        | EventBody::Recounted(_)
-        | EventBody::Health { .. }
-        | EventBody::ClockStepped(_)
-        | EventBody::LaneClosed { .. } => None,
-    }
+    let (EventBody::Opened { of, .. } | EventBody::NotOpened { of, .. } | EventBody::Annulled { of }) = &event.body
+    else {
+        return None;
+    };
+    Some(*of)
 }

@@ -8,8 +8,8 @@ use hardware::gate_io::IoEvent;
 use hardware::reader::ReaderEvent;
 
 use super::gate::{Machine, Way};
-use super::template::copy_folder;
 use super::world::{What, World};
+use crate::world::copy_folder;
 
 /// Something breaks, or is mended.
 #[derive(Clone, Copy, Debug)]
@@ -264,7 +264,6 @@ impl World<'_> {
             }
             Fault::Restore => {
                 self.stop_cloud();
-                std::fs::remove_dir_all(self.cloud_folder())?;
                 copy_folder(&self.backup.clone(), &self.cloud_data.clone())?;
                 self.watch.restored();
                 self.start_cloud()?;
@@ -282,7 +281,6 @@ impl World<'_> {
         self.trouble(gate);
         self.kill_agent(gate);
         let folder = self.gates[gate].folder.clone();
-        std::fs::remove_dir_all(&folder)?;
         copy_folder(&self.copy_of(gate), &folder)?;
         let device = self.gates[gate].made.enrolled.device;
         let kept = super::checks::newest_of(&self.gates[gate].database(), "events", None)?;

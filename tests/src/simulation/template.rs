@@ -14,6 +14,7 @@ use hardware::frame::LumaFrame;
 use serde_json::json;
 
 use super::cloud::{Cloud, OWNER};
+use crate::world::copy_folder;
 
 /// The moment at which every run begins: 20 November 2026, 14:40 in Bucharest, Unix milliseconds.
 pub const BEGIN_MS: i64 = 1_795_178_400_000;
@@ -163,16 +164,6 @@ impl Template {
     pub fn copy_cloud(&self, to: &Path) -> anyhow::Result<()> {
         copy_folder(&self.folder.join("cloud"), to)
     }
-}
-
-/// Copies the files of a folder.
-pub fn copy_folder(from: &Path, to: &Path) -> anyhow::Result<()> {
-    std::fs::create_dir_all(to)?;
-    for entry in std::fs::read_dir(from)? {
-        let entry = entry?;
-        std::fs::copy(entry.path(), to.join(entry.file_name()))?;
-    }
-    Ok(())
 }
 
 /// Enrols a device for a gate, as `gate-agent enrol` does.

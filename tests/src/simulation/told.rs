@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Context;
 use gate_agent::replica::{KEEP_MS, ReplicaReader};
 use gate_core::decision::DecisionInput;
-use gate_core::event::{Event, EventBody};
+use gate_core::event::{self, Event, EventBody};
 use gate_core::history::{History, PassHistory};
 use gate_core::ids::{Direction, EventId, PassId};
 use gate_core::statement::Duty;
@@ -99,24 +99,12 @@ impl World<'_> {
         let mut last: Option<(EventId, &DecisionInput)> = None;
         let mut wrong = Vec::new();
         for event in events {
-            let (input, admission) = match &event.body {
-                EventBody::Authorised { input, admission, .. } => (input, admission),
-                EventBody::Annulled { .. } | EventBody::NotOpened { .. } | EventBody::Recounted(_) => {
+            let EventBody::Authorised { input, admission, .. } = &event.body else {
+                // Places that come back, or are counted anew, are no news.
+                if event::taken_back(&event.body).is_some() || matches!(event.body, EventBody::Recounted(_)) {
                     last = None;
-                    continue;
                 }
-                EventBody::EpochOpened { .. }
-                | EventBody::Opened { .. }
-                | EventBody::Passed { .. }
-                | EventBody::Refused { .. }
-                | EventBody::Noise { .. }
-                | EventBody::Repeated { .. }
-                | EventBody::Overridden { .. }
-                | EventBody::ExitButton { .. }
-                | EventBody::Fire { .. }
-                | EventBody::Health { .. }
-                | EventBody::ClockStepped(_)
-                | EventBody::LaneClosed { .. } => continue,
+                continue;
             };
             if admission.direction == Direction::Out || admission.zones.is_empty() {
                 continue;

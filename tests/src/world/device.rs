@@ -22,7 +22,7 @@ use gate_core::ids::{Cti, EventId, Hash, Kid, VendorCode};
 use gate_core::pass::{Claims, Finding, PassFlags, ScannedPass};
 use gate_core::sync::session::Link as Heard;
 use gate_core::time::{Now, Trust};
-use gate_core::view::{LaneContext, Readiness};
+use gate_core::view::Readiness;
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -218,14 +218,7 @@ impl Device {
     pub fn judge(&mut self, pass: &ScannedPass, now: Now) -> anyhow::Result<(Verdict, Option<EventBody>)> {
         let gate = self.reader.gate()?.with_context(|| format!("{} does not know its gate", self.name))?;
         let view = self.reader.view(pass, &gate, now)?;
-        let lane = LaneContext {
-            gate: gate.id,
-            lane: gate.lane,
-            direction: gate.direction,
-            staffed: gate.staffed,
-            egress: gate.egress,
-            readiness: Readiness::Ready,
-        };
+        let lane = gate.lane_context(Readiness::Ready);
         let verdict = decide(pass, &view, &lane, now);
         let mut generations: Vec<u64> = view.spaces.iter().map(|space| space.generation).collect();
         let input = Box::new(DecisionInput { pass: pass.clone(), view, lane, now, rules: RULES_VERSION });

@@ -95,6 +95,19 @@ pub fn fresh_folder(name: &str) -> anyhow::Result<PathBuf> {
     folder_in(&std::env::temp_dir(), name)
 }
 
+/// Copies the files of a folder; whatever was at the other place is gone.
+pub fn copy_folder(from: &Path, to: &Path) -> anyhow::Result<()> {
+    if to.exists() {
+        std::fs::remove_dir_all(to)?;
+    }
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        std::fs::copy(entry.path(), to.join(entry.file_name()))?;
+    }
+    Ok(())
+}
+
 fn folder_in(place: &Path, name: &str) -> anyhow::Result<PathBuf> {
     let path = place.join(format!("{name}-{}", std::process::id()));
     if path.exists() {

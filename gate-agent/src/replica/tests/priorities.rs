@@ -238,7 +238,7 @@ fn somebody_hears_when_the_database_fills_its_space_and_nothing_is_dropped() {
 /// Half a million admissions with their openings and nobody to send them to. Slow, so only on demand:
 /// `cargo test -p gate-agent a_million_events -- --ignored --nocapture`.
 #[test]
-#[ignore = "takes a minute and a gigabyte"]
+#[ignore = "a minute and a gigabyte: cargo test -p gate-agent a_million_events -- --ignored --nocapture"]
 #[expect(clippy::print_stderr, reason = "the figure is wanted, not only the limit")]
 fn a_million_events_fit_the_space_and_can_still_be_asked_for() {
     let folder = Folder::on_disk("million");
