@@ -53,6 +53,8 @@ kinds! {
     CloudRestored = "cloud_restored",
     /// A device that was withdrawn goes on sending.
     WithdrawnDevice = "withdrawn_device",
+    /// A zone's number should be checked by counting ([`crate::count_due`]): a suggestion, nothing contradicts.
+    CountDue = "count_due",
 }
 
 /// A contradiction and what shows it.
@@ -78,6 +80,8 @@ pub struct Finding {
     pub against: Vec<String>,
     /// Both in a sentence.
     pub text: String,
+    /// The numbers in it, by name, for a page that tells it in its own words; null if there are none.
+    pub details: serde_json::Value,
     /// When it happened, Unix milliseconds.
     pub at_ms: i64,
     /// When what shows it came in, Unix milliseconds.
@@ -98,6 +102,7 @@ impl Finding {
             events: vec![],
             against: vec![],
             text: text.into(),
+            details: serde_json::Value::Null,
             at_ms: raised_ms,
             raised_ms,
         }
@@ -118,11 +123,12 @@ pub fn id(kind: Kind, key: &str) -> String {
 pub async fn raise(tx: &mut Tx, venue: VenueId, finding: &Finding) -> Result<bool, DbError> {
     let list = |items: &[String]| serde_json::to_string(items).unwrap_or_default();
     let (events, against) = (list(&finding.events), list(&finding.against));
+    let details = (!finding.details.is_null()).then(|| finding.details.to_string());
     let id = finding.id();
     let updated = tx
         .execute(
-            "UPDATE conflicts SET standing = 1, evidence = $1, events = $2, against = $3, at_ms = $4 WHERE venue_id = $5 AND conflict_id = $6",
-            params![finding.text.as_str(), events.as_str(), against.as_str(), finding.at_ms, venue, id.as_str()],
+            "UPDATE conflicts SET standing = 1, evidence = $1, events = $2, against = $3, at_ms = $4, details = $5 WHERE venue_id = $6 AND conflict_id = $7",
+            params![finding.text.as_str(), events.as_str(), against.as_str(), finding.at_ms, details.clone(), venue, id.as_str()],
         )
         .await?;
     if updated > 0 {
@@ -130,11 +136,11 @@ pub async fn raise(tx: &mut Tx, venue: VenueId, finding: &Finding) -> Result<boo
     }
     let (pass, product) = finding.pass.clone().unzip();
     tx.execute(
-        "INSERT INTO conflicts (venue_id, conflict_id, kind, derived, standing, gate_id, device_id, zone_id, vendor_code, cti, product, evidence, events, against, at_ms, raised_ms) VALUES ($1, $2, $3, $4, 1, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+        "INSERT INTO conflicts (venue_id, conflict_id, kind, derived, standing, gate_id, device_id, zone_id, vendor_code, cti, product, evidence, events, against, at_ms, raised_ms, details) VALUES ($1, $2, $3, $4, 1, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
         params![
             venue, id, finding.kind.name(), finding.derived, finding.gate, finding.device, finding.zone,
             pass.as_ref().map(|pass| pass.vendor.to_string()), pass.as_ref().map(|pass| pass.cti), product,
-            finding.text.as_str(), events, against, finding.at_ms, finding.raised_ms
+            finding.text.as_str(), events, against, finding.at_ms, finding.raised_ms, details
         ],
     )
     .await?;
@@ -161,6 +167,16 @@ pub async fn end(tx: &mut Tx, venue: VenueId, id: &str) -> Result<(), DbError> {
     tx.execute(
         "UPDATE conflicts SET standing = 0 WHERE venue_id = $1 AND conflict_id = $2 AND standing = 1",
         params![venue, id],
+    )
+    .await
+    .map(|_| ())
+}
+
+/// What was suggested is done, or there is no reason for it any more: nobody has to resolve it.
+pub async fn settle(tx: &mut Tx, venue: VenueId, id: &str, now_ms: i64) -> Result<(), DbError> {
+    tx.execute(
+        "UPDATE conflicts SET standing = 0, resolved_ms = COALESCE(resolved_ms, $1) WHERE venue_id = $2 AND conflict_id = $3 AND standing = 1",
+        params![now_ms, venue, id],
     )
     .await
     .map(|_| ())

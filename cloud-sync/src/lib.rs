@@ -11,6 +11,7 @@ pub mod clock;
 mod codes;
 pub mod config;
 mod conflict;
+mod count_due;
 pub mod entropy;
 mod extract;
 mod fence;
@@ -31,4 +32,4 @@ mod testing;
 
 pub use app::{App, openapi};
 pub use config::{Config, ConfigError, PublicUrl};
-pub use serve::{OpenError, RebuildError, RunError, open, open_in_memory, rebuild, restored, run};
+pub use serve::{OpenError, RebuildError, RunError, make_rounds, open, open_in_memory, rebuild, restored, run};

@@ -18,8 +18,8 @@ const DATABASE: &str = "cloud.db";
 /// Requests that are under way when the service is told to stop get this long.
 const GRACE: Duration = Duration::from_millis(2500);
 
-/// How often it is looked whether a zone is to be reset.
-const RESETS: Duration = Duration::from_secs(20);
+/// How often the service looks for what it does by itself.
+const ROUND: Duration = Duration::from_secs(20);
 
 /// Why the service can't start.
 #[derive(Debug, thiserror::Error)]
@@ -142,12 +142,22 @@ pub async fn run(
     serve(listener, app, shutdown).await
 }
 
+/// What the service does by itself, every twenty seconds. What fails is said in the log and tried again at the next.
+pub async fn make_rounds(app: &App) {
+    if let Err(error) = crate::office::reset_zones(app).await {
+        tracing::error!(error = error.detail(), "zones could not be reset; it is tried again");
+    }
+    if let Err(error) = crate::count_due::look(app).await {
+        tracing::error!(error = error.detail(), "it could not be looked which zones to count; it is tried again");
+    }
+}
+
 async fn serve(
     listener: TcpListener,
     app: App,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), RunError> {
-    let resetting = app.clone();
+    let making_rounds = app.clone();
     let service = app.router().into_make_service_with_connect_info::<SocketAddr>();
     // Under systemd: ready only now, when the database is open and the socket is bound. Elsewhere it says nothing.
     if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
@@ -168,17 +178,15 @@ async fn serve(
             std::future::pending::<()>().await;
         }
     };
-    let resets = async {
+    let rounds = async {
         loop {
-            if let Err(error) = crate::office::reset_zones(&resetting).await {
-                tracing::error!(error = error.detail(), "zones could not be reset; it is tried again");
-            }
-            tokio::time::sleep(RESETS).await;
+            make_rounds(&making_rounds).await;
+            tokio::time::sleep(ROUND).await;
         }
     };
     tokio::select! {
         ended = async { serving.await } => ended?,
-        () = resets => {}
+        () = rounds => {}
         () = overdue => tracing::warn!("some requests were cut off"),
     }
     Ok(())

@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use ed25519_dalek::SigningKey;
 use gate_core::ids::BootId;
 use gate_core::lane::StaffRequest;
 use gate_core::sync::session::Link;
@@ -18,7 +19,7 @@ use crate::clock::{self, Clock};
 use crate::closing::Closing;
 use crate::config::Config;
 use crate::health;
-use crate::identity::IdentityFile;
+use crate::identity::{self, IdentityError, IdentityFile, MachineFiles};
 use crate::lane_runner::{self, Parts};
 use crate::replica::{Replica, ReplicaError, ReplicaReader, Round, Start, begin_anew, open_or_salvage};
 use crate::screen::{self, Facts};
@@ -63,7 +64,7 @@ fn open_in_time(config: &Config, clock: &Clock, time: &mut TimeKeeper) -> anyhow
     let (now, _) = time.now(clock.read());
     let start = Start { epoch: random_u64()? >> 1, now, software: SOFTWARE.to_owned() };
     // Only where the database turns out damaged does it matter whether this file can be read.
-    let enrolment = IdentityFile::load(&crate::identity::identity_path(&config.data_dir)).ok().flatten();
+    let enrolment = IdentityFile::load(&identity::identity_path(&config.data_dir)).ok().flatten();
     Ok(open_or_salvage(&config.database(), start, enrolment.as_ref())?.0)
 }
 
@@ -84,7 +85,7 @@ pub fn reader_program(config: &Config) -> anyhow::Result<PathBuf> {
 }
 
 /// Only one agent may use a data folder; the lock ends with the process.
-fn lock(data_dir: &Path) -> anyhow::Result<std::fs::File> {
+pub(crate) fn lock(data_dir: &Path) -> anyhow::Result<std::fs::File> {
     let path = data_dir.join("gate-agent.lock");
     let file = std::fs::File::create(&path).with_context(|| format!("can't write {}", path.display()))?;
     match file.try_lock() {
@@ -98,8 +99,43 @@ fn lock(data_dir: &Path) -> anyhow::Result<std::fs::File> {
     }
 }
 
+/// The device key, if this machine is the one it belongs to. On another one the gate runs without: it decides nothing, says so,
+/// and lets out whoever may leave.
+fn own_key(data_dir: &Path, machine: &MachineFiles) -> anyhow::Result<Option<SigningKey>> {
+    let key = match identity::load_key_on(data_dir, machine) {
+        Ok(key) => key,
+        Err(error @ IdentityError::OtherMachine { .. }) => {
+            tracing::error!(%error, "this gate decides nothing here and hears no cloud");
+            return Ok(None);
+        }
+        Err(
+            error @ (IdentityError::File { .. }
+            | IdentityError::Exposed { .. }
+            | IdentityError::Length { .. }
+            | IdentityError::Damaged { .. }
+            | IdentityError::Random(_)
+            | IdentityError::Unreadable { .. }),
+        ) => return Err(error.into()),
+    };
+    match identity::bind_key(data_dir, machine) {
+        Ok(true) => tracing::info!("the device key is sealed now: this card is no device in another machine"),
+        Ok(false) if !identity::is_bound(data_dir) => {
+            tracing::warn!("nothing names this machine: whoever copies its disk copies the device key");
+        }
+        Ok(false) => {}
+        // It works as it did; the next start tries again.
+        Err(error) => tracing::warn!(%error, "the device key could not be sealed"),
+    }
+    Ok(Some(key))
+}
+
 /// Runs a gate until `stop` says true.
 pub async fn run(config: Config, stop: watch::Receiver<bool>) -> anyhow::Result<()> {
+    run_on(config, &MachineFiles::here(), stop).await
+}
+
+/// Runs a gate on a machine that is known by these files, until `stop` says true.
+pub async fn run_on(config: Config, machine: &MachineFiles, stop: watch::Receiver<bool>) -> anyhow::Result<()> {
     std::fs::create_dir_all(&config.data_dir).with_context(|| {
         format!("can't create {}: check that its disk is mounted and writable", config.data_dir.display())
     })?;
@@ -108,10 +144,10 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> anyhow::Result<
 
     // Whatever can keep the gate from running comes before the replica: each opening of it writes an event, and a process
     // that is started again and again must not fill the card.
-    if !crate::identity::key_path(&config.data_dir).exists() {
+    if !identity::key_path(&config.data_dir).exists() {
         bail!(NOT_ENROLLED);
     }
-    let key = crate::identity::load_key(&config.data_dir)?;
+    let key = own_key(&config.data_dir, machine)?;
     CloudUrl::parse(&config.cloud_url)?;
     let program = reader_program(&config)?;
     let listener = screen::bind(config.screen).await?;
@@ -122,7 +158,7 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> anyhow::Result<
     let mut replica = open_in_time(&config, &clock, &mut time)?;
     replica.set_limits(config.limits())?;
     if replica.identity().is_none()
-        && let Some(file) = IdentityFile::load(&crate::identity::identity_path(&config.data_dir))?
+        && let Some(file) = IdentityFile::load(&identity::identity_path(&config.data_dir))?
     {
         begin_anew(&mut replica, &file, time.now(clock.read()).0)?;
     }
@@ -140,26 +176,29 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> anyhow::Result<
     // The cloud, when there is one to hear.
     let (signed, signed_heard) = mpsc::channel(4);
     let (changed, changed_seen) = watch::channel(0u64);
-    let transport = HttpTransport::new(&config.cloud_url, identity.device, key)?;
     let tell_link = facts.clone();
-    let sync = tokio::spawn(engine::run(
-        transport,
-        storage.clone(),
-        engine::Ears {
-            signed,
-            changed,
-            link: Box::new(move |link: Link| {
-                tell_link.send_if_modified(|facts| {
-                    let news = facts.link != link;
-                    facts.link = link;
-                    facts.version += u64::from(news);
-                    news
-                });
-            }),
-        },
-        engine::Settings { limit_kbit_s: config.limit_kbit_s, switch: Some(Switch::at(&config.data_dir)) },
-        stop.clone(),
-    ));
+    let ears = engine::Ears {
+        signed,
+        changed,
+        link: Box::new(move |link: Link| {
+            tell_link.send_if_modified(|facts| {
+                let news = facts.link != link;
+                facts.link = link;
+                facts.version += u64::from(news);
+                news
+            });
+        }),
+    };
+    let other_machine = key.is_none();
+    let sync = match key {
+        Some(key) => {
+            let transport = HttpTransport::new(&config.cloud_url, identity.device, key)?;
+            let settings =
+                engine::Settings { limit_kbit_s: config.limit_kbit_s, switch: Some(Switch::at(&config.data_dir)) };
+            tokio::spawn(engine::run(transport, storage.clone(), ears, settings, stop.clone()))
+        }
+        None => tokio::spawn(hear_nothing(ears, stop.clone())),
+    };
 
     // What a decision may look up stays in memory.
     let memory = tokio::spawn(keep_in_memory(Round::open(&config.database())?, stop.clone()));
@@ -188,6 +227,7 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> anyhow::Result<
                 changed: changed_seen,
                 staff: staff_heard,
                 facts,
+                other_machine,
             };
             lane_runner::run(parts, lane_stop).await
         })
@@ -237,6 +277,12 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> anyhow::Result<
     ended
 }
 
+/// Where there is no key there is no cloud: nobody can be told who asks.
+async fn hear_nothing(ears: engine::Ears, mut stop: watch::Receiver<bool>) {
+    let _stopped = stop.wait_for(|stop| *stop).await;
+    drop(ears);
+}
+
 /// Goes through the replica a little at a time, until told to stop. A disk that fails is the lane's to tell of; damage ends
 /// the program, and its next start heals it.
 async fn keep_in_memory(mut round: Round, mut stop: watch::Receiver<bool>) {
@@ -262,3 +308,6 @@ async fn keep_in_memory(mut round: Round, mut stop: watch::Receiver<bool>) {
         round = stepped;
     }
 }
+
+#[cfg(test)]
+mod tests;

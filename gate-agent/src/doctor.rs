@@ -11,9 +11,10 @@ use serde::Serialize;
 
 use crate::clock::{self, Clock};
 use crate::config::Config;
+use crate::identity::{self, IdentityError, MachineFiles};
 use crate::replica::ReplicaReader;
 use crate::sync::transport::describe;
-use crate::{daemon, identity, journal_check};
+use crate::{daemon, journal_check};
 
 /// How a check went, from best to worst.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
@@ -125,7 +126,7 @@ pub async fn examine(config: &Path, only: &[String]) -> Report {
         Err(error) => checks.push(bad("config", State::Fail, error.to_string(), "mend the lines named above")),
         Ok(config) => {
             checks.push(pass("config", "the configuration is good"));
-            checks.push(key(&config));
+            checks.push(key(&config, &MachineFiles::here()));
             checks.extend(database(&config));
             checks.push(disk(&config));
             checks.push(clock_trust(&config));
@@ -142,7 +143,7 @@ pub async fn examine(config: &Path, only: &[String]) -> Report {
     Report { schema: 1, checks }
 }
 
-fn key(config: &Config) -> Check {
+fn key(config: &Config, machine: &MachineFiles) -> Check {
     let path = identity::key_path(&config.data_dir);
     match std::fs::metadata(&path) {
         Err(_) => bad(
@@ -157,11 +158,34 @@ fn key(config: &Config) -> Check {
             format!("{} can be read by others (mode {:o})", path.display(), found.permissions().mode() & 0o777),
             format!("chmod 0400 {}; if others used this machine, revoke the device and enrol again", path.display()),
         ),
-        Ok(_) => match identity::load_key(&config.data_dir) {
-            Ok(_) => pass("key", "the device key is there and only this user can read it"),
-            Err(error) => {
-                bad("key", State::Fail, error.to_string(), "revoke the device in the dashboard and enrol again")
+        Ok(_) => match identity::load_key_on(&config.data_dir, machine) {
+            Ok(_) if identity::is_bound(&config.data_dir) => {
+                pass("key", "the device key is there, sealed for this machine, and only this user can read it")
             }
+            Ok(_) if machine.sources().is_empty() => bad(
+                "key",
+                State::Warn,
+                "the device key is there and only this user can read it, but nothing names this machine: whoever copies its disk copies the key",
+                "give the machine an /etc/machine-id (systemd-machine-id-setup) and restart the agent",
+            ),
+            Ok(_) => pass(
+                "key",
+                "the device key is there and only this user can read it; the next start of the agent seals it",
+            ),
+            Err(error @ IdentityError::OtherMachine { .. }) => bad(
+                "key",
+                State::Fail,
+                error.to_string(),
+                "put the card back into its machine; or stop the agent and run `gate-agent enrol CODE` with a code of this gate, which replaces the old device",
+            ),
+            Err(
+                error @ (IdentityError::File { .. }
+                | IdentityError::Exposed { .. }
+                | IdentityError::Length { .. }
+                | IdentityError::Damaged { .. }
+                | IdentityError::Random(_)
+                | IdentityError::Unreadable { .. }),
+            ) => bad("key", State::Fail, error.to_string(), "revoke the device in the dashboard and enrol again"),
         },
     }
 }
@@ -443,6 +467,33 @@ mod tests {
         );
         std::fs::write(&path, text).unwrap();
         path
+    }
+
+    #[test]
+    fn the_key_is_looked_at_and_left_as_it_is() {
+        use crate::identity::tests::pi;
+        use crate::replica::testing::Folder;
+        let folder = Folder::new("doctor-key");
+        let (own, other) = (pi(&folder, "10000000abcd0001"), pi(&folder, "10000000abcd0002"));
+        let nameless = MachineFiles::below(folder.path().join("nothing"));
+        let config = Config::load(&config(folder.path(), "")).unwrap();
+        let path = identity::key_path(folder.path());
+        let found = |machine: &MachineFiles| {
+            let before = std::fs::read(&path).unwrap();
+            let check = key(&config, machine);
+            assert_eq!(std::fs::read(&path).unwrap(), before, "{check:?}");
+            (check.state, check.detail, check.fix.unwrap_or_default())
+        };
+        // A key of a gate that was enrolled before keys were sealed.
+        std::fs::write(&path, [9; 32]).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o400)).unwrap();
+        assert_eq!(found(&own).0, State::Pass);
+        assert_eq!(found(&nameless).0, State::Warn);
+        identity::bind_key(folder.path(), &own).unwrap();
+        let (state, detail, _) = found(&own);
+        assert!(state == State::Pass && detail.contains("sealed"), "{detail}");
+        let (state, detail, fix) = found(&other);
+        assert!(state == State::Fail && detail.contains("another machine") && fix.contains("enrol"), "{detail}: {fix}");
     }
 
     #[tokio::test]

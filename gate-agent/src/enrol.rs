@@ -2,6 +2,9 @@
 //!
 //! The key is made and stored before anything is sent, and the identity is stored whole or not at all. The cloud gives the
 //! same answer to the same code and key, so an enrolment that was cut off anywhere is simply done again.
+//!
+//! A card whose key is sealed for another machine becomes a new device: what the old one knew is kept aside, unsent events
+//! included, and nothing is moved before the cloud has agreed.
 
 use std::path::Path;
 
@@ -15,7 +18,7 @@ use reqwest::header::CONTENT_TYPE;
 
 use crate::config::Config;
 use crate::daemon;
-use crate::identity::{self, Identity, IdentityError, IdentityFile};
+use crate::identity::{self, Identity, IdentityError, IdentityFile, MachineFiles};
 use crate::sync::transport::{CloudUrl, Limits, answer, client, taken_in};
 use crate::sync::{Surroundings, SyncError, ThisMachine};
 
@@ -41,6 +44,9 @@ pub enum EnrolError {
         /// Of which gate.
         gate: String,
     },
+    /// The agent of another machine's card runs.
+    #[error("{0}. Run `systemctl stop gate-agent`, enrol, and start it again")]
+    Running(String),
     /// Key or identity file.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -59,7 +65,8 @@ pub enum EnrolError {
 /// Done again with the same code, it finishes what was cut off; a machine that is enrolled already refuses another code
 /// before it is spent.
 pub async fn enrol(config: &Config, typed_code: &str) -> Result<Identity, EnrolError> {
-    enrol_into(&config.data_dir, &config.cloud_url, typed_code, daemon::SOFTWARE, |file| {
+    let machine = MachineFiles::here();
+    enrol_into(&config.data_dir, &machine, &config.cloud_url, typed_code, |file| {
         let mut replica = daemon::open_replica(config).map_err(|e| format!("{e:#}"))?;
         let now = ThisMachine::default().now();
         replica.set_identity(&file.identity, &file.enrolled(), now).map_err(|e| e.to_string())
@@ -70,13 +77,18 @@ pub async fn enrol(config: &Config, typed_code: &str) -> Result<Identity, EnrolE
 /// Enrols, keeping key and identity in a folder; `store` puts the identity into the database.
 async fn enrol_into(
     data_dir: &Path,
+    machine: &MachineFiles,
     cloud_url: &str,
     typed_code: &str,
-    software: &str,
     store: impl FnOnce(&IdentityFile) -> Result<(), String>,
 ) -> Result<Identity, EnrolError> {
     let code = Hash::of("gateenrolcode/1", plain_code(typed_code)?.as_bytes());
     let identity_path = identity::identity_path(data_dir);
+    if matches!(identity::load_key_on(data_dir, machine), Err(IdentityError::OtherMachine { .. })) {
+        let file = take_over(data_dir, machine, cloud_url, typed_code).await?;
+        store(&file).map_err(EnrolError::Database)?;
+        return Ok(file.identity);
+    }
     let file = match IdentityFile::load(&identity_path)? {
         Some(file) if file.code == code => file,
         Some(file) => {
@@ -88,8 +100,8 @@ async fn enrol_into(
         None => {
             std::fs::create_dir_all(data_dir)
                 .map_err(|why| IdentityError::File { path: data_dir.to_path_buf(), why })?;
-            let key = identity::device_key(&identity::key_path(data_dir))?;
-            let (identity, enrolled) = ask(cloud_url, typed_code, &key, &model(), software).await?;
+            let key = identity::device_key_on(&identity::key_path(data_dir), machine)?;
+            let (identity, enrolled) = ask(cloud_url, typed_code, &key, &model(), daemon::SOFTWARE).await?;
             let file = IdentityFile::of(&identity, &enrolled, code);
             file.save(&identity_path)?;
             file
@@ -97,6 +109,25 @@ async fn enrol_into(
     };
     store(&file).map_err(EnrolError::Database)?;
     Ok(file.identity)
+}
+
+/// Makes a card of another machine this one's: first the cloud's word, then the old device's files go aside, last of all the
+/// key changes. Cut off anywhere before that it begins again with the same new key; after it, it is an ordinary enrolment.
+async fn take_over(
+    data_dir: &Path,
+    machine: &MachineFiles,
+    cloud_url: &str,
+    typed_code: &str,
+) -> Result<IdentityFile, EnrolError> {
+    let code = Hash::of("gateenrolcode/1", plain_code(typed_code)?.as_bytes());
+    let _lock = daemon::lock(data_dir).map_err(|error| EnrolError::Running(format!("{error:#}")))?;
+    let key = identity::next_key(data_dir, machine)?;
+    let (identity, enrolled) = ask(cloud_url, typed_code, &key, &model(), daemon::SOFTWARE).await?;
+    let aside = identity::set_aside(data_dir)?;
+    tracing::warn!(folder = %aside.display(), "what the card's other machine knew is kept aside");
+    let file = IdentityFile::of(&identity, &enrolled, code);
+    file.save(&identity::identity_path(data_dir))?;
+    Ok(file)
 }
 
 /// What machine this is, as its device tree says.

@@ -1,7 +1,8 @@
 //! Who this device is: its key, which never leaves the machine, and what the venue told it at enrolment.
 //!
-//! The key is 32 bytes in a file only its owner may read, made once from the operating system's randomness. It is never
-//! logged, printed or sent. The rest is no secret; it is kept beside the key as well as in the database, so that a damaged
+//! The key is made once from the operating system's randomness and kept in a file that only its owner may read, sealed under
+//! what names this machine (`sealed`, `machine`): a card that is moved or copied to another machine is no device there. It is
+//! never logged, printed or sent. The rest is no secret; it is kept beside the key as well as in the database, so that a damaged
 //! database does not cost the enrolment.
 
 use std::fs;
@@ -14,6 +15,11 @@ use gate_core::ids::{DeviceId, GateId, Hash, VenueCode, VenueId};
 use gate_core::keys::PublicKey;
 use gate_core::sync::v1::Enrolled;
 use serde::{Deserialize, Serialize};
+
+pub use machine::{MachineFiles, Source};
+
+mod machine;
+mod sealed;
 
 /// What the venue told this device at enrolment.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -73,6 +79,20 @@ pub enum IdentityError {
         /// How long it is.
         found: usize,
     },
+    /// A sealed key whose check sum does not fit.
+    #[error("{} is damaged. Stop the agent, move its data folder away and enrol again", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The key is sealed for another machine.
+    #[error("this card belongs to another machine ({}: {why}): enrol it again, or put it back", path.display())]
+    OtherMachine {
+        /// The file.
+        path: PathBuf,
+        /// What is different.
+        why: String,
+    },
     /// No randomness to be had.
     #[error("the operating system gives no random bytes: {0}")]
     Random(String),
@@ -101,35 +121,115 @@ pub fn identity_path(data_dir: &Path) -> PathBuf {
     data_dir.join("identity.json")
 }
 
-/// Reads the device key. There must be one: a device that lost its key must enrol again, not go on as a stranger.
+/// Reads the device key on this machine. There must be one: a device that lost its key must enrol again, not go on as a
+/// stranger.
 pub fn load_key(data_dir: &Path) -> Result<SigningKey, IdentityError> {
-    let path = key_path(data_dir);
-    fs::metadata(&path).map_err(file_error(&path))?;
-    device_key(&path)
+    load_key_on(data_dir, &MachineFiles::here())
 }
 
-/// Reads the device key, or makes it if there is none yet.
+/// Reads the device key on a machine, and changes nothing.
+pub fn load_key_on(data_dir: &Path, machine: &MachineFiles) -> Result<SigningKey, IdentityError> {
+    read_key(&key_path(data_dir), machine)?.ok_or_else(|| {
+        file_error(&key_path(data_dir))(io::Error::new(io::ErrorKind::NotFound, "there is no device key"))
+    })
+}
+
+/// Reads the device key on this machine, or makes it if there is none yet.
 pub fn device_key(path: &Path) -> Result<SigningKey, IdentityError> {
-    match fs::read(path) {
-        Ok(bytes) => {
-            let mode = fs::metadata(path).map_err(file_error(path))?.permissions().mode() & 0o7777;
-            if mode & 0o077 != 0 {
-                return Err(IdentityError::Exposed { path: path.to_path_buf(), mode });
-            }
-            let seed: [u8; 32] = bytes
-                .as_slice()
-                .try_into()
-                .map_err(|_| IdentityError::Length { path: path.to_path_buf(), found: bytes.len() })?;
-            Ok(SigningKey::from_bytes(&seed))
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let mut seed = [0; 32];
-            getrandom::fill(&mut seed).map_err(|e| IdentityError::Random(e.to_string()))?;
-            write_whole(path, 0o400, &seed)?;
-            Ok(SigningKey::from_bytes(&seed))
-        }
-        Err(error) => Err(file_error(path)(error)),
+    device_key_on(path, &MachineFiles::here())
+}
+
+/// Reads the device key on a machine, or makes it if there is none yet.
+pub fn device_key_on(path: &Path, machine: &MachineFiles) -> Result<SigningKey, IdentityError> {
+    if let Some(key) = read_key(path, machine)? {
+        return Ok(key);
     }
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(|e| IdentityError::Random(e.to_string()))?;
+    let key = SigningKey::from_bytes(&seed);
+    // Where nothing names the machine the key is kept as it is.
+    let bytes = sealed::seal(&key, machine)?.unwrap_or_else(|| seed.to_vec());
+    write_whole(path, 0o400, &bytes)?;
+    Ok(key)
+}
+
+/// The key of the device that this card is to become on a machine, beside the one that belongs to another machine. The same
+/// one again until [`set_aside`] puts it in that one's place.
+pub fn next_key(data_dir: &Path, machine: &MachineFiles) -> Result<SigningKey, IdentityError> {
+    let path = next_path(data_dir);
+    match read_key(&path, machine) {
+        // Nobody was ever told of it: the card has moved once more.
+        Err(IdentityError::OtherMachine { .. }) => fs::remove_file(&path).map_err(file_error(&path))?,
+        Ok(_) => {}
+        Err(error) => return Err(error),
+    }
+    device_key_on(&path, machine)
+}
+
+fn next_path(data_dir: &Path) -> PathBuf {
+    data_dir.join("device.next-key")
+}
+
+/// Moves what another machine's device left on this card into a folder of its own, and puts [`next_key`] in place of its key.
+/// The key changes last and at once, so that this can be done again wherever it was cut off. Gives the folder.
+pub fn set_aside(data_dir: &Path) -> Result<PathBuf, IdentityError> {
+    let key = key_path(data_dir);
+    let bytes = fs::read(&key).map_err(file_error(&key))?;
+    // Named after the key, so that doing it again finds the same folder, and the next time another one.
+    let name = hex::encode(&Hash::of("gatecardaside/1", &bytes).0[..4]);
+    let aside = data_dir.join(format!("other-machine-{name}"));
+    fs::create_dir_all(&aside).map_err(file_error(&aside))?;
+    write_whole(&aside.join("device.key"), 0o400, &bytes)?;
+    let entries = fs::read_dir(data_dir).map_err(file_error(data_dir))?;
+    for entry in entries {
+        let entry = entry.map_err(file_error(data_dir))?;
+        let name = entry.file_name();
+        let text = name.to_string_lossy();
+        if text.starts_with("replica.db") || text == "identity.json" {
+            fs::rename(entry.path(), aside.join(&name)).map_err(file_error(&entry.path()))?;
+        }
+    }
+    sync_folder_of(&aside.join("device.key"))?;
+    sync_folder_of(&key)?;
+    fs::rename(next_path(data_dir), &key).map_err(file_error(&key))?;
+    sync_folder_of(&key)?;
+    Ok(aside)
+}
+
+/// Whether the key lies sealed under what names a machine. Gates that were enrolled before that was so have a plain one.
+pub fn is_bound(data_dir: &Path) -> bool {
+    fs::read(key_path(data_dir)).is_ok_and(|bytes| sealed::is_sealed(&bytes))
+}
+
+/// Seals a key that lies there plain. True if it did; false if it was sealed already, or nothing names the machine.
+pub fn bind_key(data_dir: &Path, machine: &MachineFiles) -> Result<bool, IdentityError> {
+    if is_bound(data_dir) {
+        return Ok(false);
+    }
+    let key = load_key_on(data_dir, machine)?;
+    let Some(bytes) = sealed::seal(&key, machine)? else { return Ok(false) };
+    write_whole(&key_path(data_dir), 0o400, &bytes)?;
+    Ok(true)
+}
+
+fn read_key(path: &Path, machine: &MachineFiles) -> Result<Option<SigningKey>, IdentityError> {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(file_error(path)(error)),
+    };
+    let mode = fs::metadata(path).map_err(file_error(path))?.permissions().mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        return Err(IdentityError::Exposed { path: path.to_path_buf(), mode });
+    }
+    if sealed::is_sealed(&bytes) {
+        return sealed::open(&bytes, machine, path).map(Some);
+    }
+    let seed: [u8; 32] = bytes
+        .as_slice()
+        .try_into()
+        .map_err(|_| IdentityError::Length { path: path.to_path_buf(), found: bytes.len() })?;
+    Ok(Some(SigningKey::from_bytes(&seed)))
 }
 
 /// Writes a file so that it is there whole or not at all, also after a power cut.
@@ -145,6 +245,11 @@ fn write_whole(path: &Path, mode: u32, bytes: &[u8]) -> Result<(), IdentityError
     file.write_all(bytes).map_err(file_error(&fresh))?;
     file.sync_all().map_err(file_error(&fresh))?;
     fs::rename(&fresh, path).map_err(file_error(path))?;
+    sync_folder_of(path)
+}
+
+/// Makes sure that what was renamed in the folder of a file stays so after a power cut.
+fn sync_folder_of(path: &Path) -> Result<(), IdentityError> {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(file_error(folder))
 }
@@ -201,50 +306,4 @@ impl IdentityFile {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::replica::testing::{Folder, Venue};
-
-    #[test]
-    fn a_key_is_made_once_and_others_may_not_read_it() {
-        let folder = Folder::new("key");
-        let path = folder.path().join("device.key");
-        let key = device_key(&path).unwrap();
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o400);
-        assert_eq!(fs::metadata(&path).unwrap().len(), 32);
-        assert_eq!(device_key(&path).unwrap().to_bytes(), key.to_bytes());
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o440)).unwrap();
-        assert!(matches!(device_key(&path), Err(IdentityError::Exposed { mode: 0o440, .. })));
-        let short = folder.path().join("short.key");
-        fs::write(&short, [1; 31]).unwrap();
-        fs::set_permissions(&short, fs::Permissions::from_mode(0o400)).unwrap();
-        assert!(matches!(device_key(&short), Err(IdentityError::Length { found: 31, .. })));
-        let nowhere = folder.path().join("missing/device.key");
-        let error = device_key(&nowhere).unwrap_err().to_string();
-        assert!(error.contains("missing") && !error.contains(&hex::encode(key.to_bytes())), "{error}");
-    }
-
-    #[test]
-    fn an_interrupted_write_leaves_no_half_key() {
-        let folder = Folder::new("half-key");
-        let path = folder.path().join("device.key");
-        fs::write(path.with_extension("new"), [9; 7]).unwrap();
-        device_key(&path).unwrap();
-        assert_eq!(fs::read(&path).unwrap().len(), 32);
-    }
-
-    #[test]
-    fn an_identity_is_read_back_and_a_damaged_one_says_so() {
-        let folder = Folder::new("identity");
-        let path = folder.path().join("identity.json");
-        assert_eq!(IdentityFile::load(&path).unwrap(), None);
-        let venue = Venue::new();
-        let file = IdentityFile::of(&venue.identity(), &venue.enrolled(), Hash::ZERO);
-        file.save(&path).unwrap();
-        let read = IdentityFile::load(&path).unwrap().unwrap();
-        assert_eq!(read, file);
-        assert_eq!(read.enrolled(), venue.enrolled());
-        fs::write(&path, "{").unwrap();
-        assert!(IdentityFile::load(&path).unwrap_err().to_string().contains("identity.json"));
-    }
-}
+pub(crate) mod tests;

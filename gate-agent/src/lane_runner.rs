@@ -56,6 +56,8 @@ pub struct Parts {
     pub staff: mpsc::Receiver<StaffRequest>,
     /// What the screens show.
     pub facts: watch::Sender<Facts>,
+    /// The device key is sealed for another machine: this one decides nothing.
+    pub other_machine: bool,
 }
 
 /// Whether gate-io hears the heartbeat although the loop stands still: never, but as a deliberate fault.
@@ -118,6 +120,9 @@ pub async fn run(parts: Parts, mut stop: watch::Receiver<bool>) -> anyhow::Resul
         });
     }
     let mut runner = Runner::new(known, machine);
+    if parts.other_machine {
+        runner.stands_on_other_machine();
+    }
     runner.begin();
     let mut beat = tokio::time::interval(HEARTBEAT);
     beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);

@@ -101,11 +101,12 @@ pub enum EventBody {
         /// The first failing reason.
         reason: Reason,
     },
-    /// Texts that are no genuine pass. Written at the first presentation of a minute, one per reason.
+    /// Texts that are no genuine pass, and visits without any text ([`Reason::Unreadable`]). Written at the first
+    /// presentation of a minute, one per reason.
     Noise {
         /// Why they are none.
         reason: Reason,
-        /// SHA-256 of the first text.
+        /// SHA-256 of the first text; [`Hash::ZERO`] where there was none.
         token: Hash,
     },
     /// The event named was the first of several alike within its minute.

@@ -71,6 +71,10 @@ mutants! {
     ExitsCountAtOnce = "exits-count-at-once" by Simulate,
     /// A recount sets the number and forgets what passed beside it.
     RecountAsAbsolute = "recount-as-absolute" by Simulate,
+    /// A daily reset is dated when somebody gets round to it, not at its hour.
+    ResetDatedNow = "reset-dated-now" by Simulate,
+    /// A daily reset that was made is made again.
+    ResetAgain = "reset-again" by Simulate,
     /// An event that came twice counts twice.
     CountTwice = "count-twice" by Simulate,
     /// An event that can't be applied is dropped, not parked.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 macro_rules! reasons {
     ($($(#[$doc:meta])* $name:ident = $code:literal, [$en:literal, $en_do:literal], [$ro:literal, $ro_do:literal];)*) => {
-        /// Why a gate asks or refuses. The order is the order in which `decide` looks.
+        /// Why a gate asks or refuses. The order is the order in which `decide` looks; what it never says comes last.
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
         pub enum Reason {
             $($(#[$doc])* #[serde(rename = $code)] $name,)*
@@ -149,6 +149,9 @@ reasons! {
     /// The lane has a fault.
     LaneFault = "lane_fault", ["CALL STAFF", "The gate has a fault. Your pass stays valid."],
         ["CHEMAȚI PERSONALUL", "Bariera are o defecțiune. Permisul rămâne valabil."];
+    /// Somebody stood at the lane and left, and no code was read. `decide` never says so: there was nothing to decide.
+    Unreadable = "unreadable", ["NO CODE READ", "Hold your code still in front of the camera."],
+        ["NICIUN COD CITIT", "Țineți codul nemișcat în fața camerei."];
 }
 
 impl std::fmt::Display for Reason {

@@ -12,6 +12,7 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::ZoneId;
+use crate::mutant::{self, Mutant};
 use crate::occupancy::{Basis, Recount};
 use crate::time::{Now, Trust};
 
@@ -49,7 +50,9 @@ impl Daily {
         if now.trust == Trust::Unknown {
             return None;
         }
-        self.latest(time_zone, now.wall_ms).filter(|at| *at > self.since_ms && *at > basis.at_ms)
+        let rests = if mutant::active(Mutant::ResetAgain) { i64::MIN } else { basis.at_ms };
+        let at = self.latest(time_zone, now.wall_ms).filter(|at| *at > self.since_ms && *at > rests)?;
+        Some(if mutant::active(Mutant::ResetDatedNow) { now.wall_ms } else { at })
     }
 }
 

@@ -2,6 +2,9 @@
 import { accessible, MODES, watch } from './axe.mjs';
 import { settled } from './chromium.mjs';
 
+/** Three of the canned inbox, by their place in it. */
+const [COUNT, DOUBLE, FORK] = ['1', '2', '3'].map((n) => n.padStart(64, '3'));
+
 /** Each page with what shows that it has arrived, and the state of the server it is for. */
 const PAGES = [
   { name: 'setup', state: 'setup', path: '/', ready: 'form' },
@@ -10,6 +13,11 @@ const PAGES = [
   { name: 'live open', state: 'open', path: '/', ready: '[role=meter]' },
   { name: 'live unknown', state: 'unknown', path: '/', ready: '.gauge' },
   { name: 'live empty', state: 'empty', path: '/', ready: '.start' },
+  { name: 'inbox', state: 'full_inbox', path: '/inbox', ready: '.found li' },
+  { name: 'inbox opened', state: 'full_inbox', path: `/inbox/${FORK}`, ready: '.open form' },
+  { name: 'inbox to count', state: 'full_inbox', path: `/inbox/${COUNT}`, ready: '.open form' },
+  { name: 'inbox explained', state: 'full_inbox', path: `/inbox/${DOUBLE}`, ready: '.open form' },
+  { name: 'inbox empty', state: 'quiet', path: '/inbox', ready: '.none h2' },
   { name: 'issue', state: 'near_full', path: '/issue', ready: 'form' },
   { name: 'lookup', state: 'near_full', path: '/lookup', ready: 'form' },
   { name: 'gates', state: 'near_full', path: '/gates', ready: 'form' },
@@ -43,7 +51,7 @@ export async function checkDashboard(report, browser, cloud) {
       }
       await narrow(report, page, where);
     }
-    const firsts = ['setup', 'login', 'live', 'issue', 'lookup', 'gates', 'zones', 'vendors', 'not found'].map((name) => titles.get(name));
+    const firsts = ['setup', 'login', 'live', 'inbox', 'issue', 'lookup', 'gates', 'zones', 'vendors', 'not found'].map((name) => titles.get(name));
     report.expect(new Set(firsts).size === firsts.length, `page titles repeat: ${firsts.join(' / ')}`);
     await context.close();
   }
@@ -52,6 +60,8 @@ export async function checkDashboard(report, browser, cloud) {
   watch(report, page, 'dashboard phone');
   await firstLook(report, page, cloud, at);
   await keyboard(report, page, cloud, at);
+  await inboxByKeyboard(report, page, cloud, at);
+  await inboxOnAPhone(report, page, cloud, at);
   await lineDrops(report, page, cloud, at);
   await context.close();
 }
@@ -67,10 +77,115 @@ async function act(page, name) {
     await page.locator('form button').click();
     await page.waitForSelector('dl');
   }
+  if (name === 'inbox explained') {
+    await page.locator('.open li button').first().click();
+    await page.waitForSelector('.open ol');
+    for (const summary of await page.locator('.open summary').all()) await summary.click();
+  }
   if (name === 'issue') {
     await page.locator('form button').click();
     await page.waitForSelector('.issued');
   }
+}
+
+/** The inbox, from the list to a closed item, with nothing but the keyboard; what happens is said aloud. */
+async function inboxByKeyboard(report, page, cloud, at) {
+  cloud.become('full_inbox');
+  await page.setViewportSize({ width: 1280, height: 800 });
+  await page.goto(at('/inbox'));
+  await page.waitForSelector('.found li');
+  report.expect((await page.locator('.badge').innerText()) === '13', 'what waits is counted beside the name of the page');
+  report.expect((await page.getByRole('link', { name: /^Inbox\W*13 waiting$/ }).count()) === 1, 'and said in words');
+  report.expect((await page.locator('.count[role=status]').innerText()) === '14 shown', 'how many are shown is said');
+  // The first: used too often, because it was noticed last.
+  await page.locator('.filters select').focus();
+  await page.keyboard.press('Tab');
+  await page.keyboard.press('Enter');
+  await page.waitForSelector('.open form');
+  report.expect((await focusedText(page)) === 'Pass used too often', 'an opened item takes the focus to its heading');
+  report.expect(page.url().endsWith(`/inbox/${DOUBLE}`), 'what is open has an address');
+  report.expect((await page.locator('.open dd', { hasText: 'TM-6f1d0c5e…' }).count()) === 1, 'the pass is named as short as people say it');
+  await page.locator('.open button', { hasText: 'Explain this decision' }).first().focus();
+  await page.keyboard.press('Enter');
+  await page.waitForSelector('.open [role=status] ol');
+  report.expect(/decided again today, the answer is the same/i.test(await page.locator('.open .answer').first().innerText()), 'a decision is explained');
+  await page.locator('.open select').focus();
+  await page.keyboard.press('Tab');
+  await page.keyboard.press('Enter');
+  await page.waitForSelector('.open [role=status]:has-text("Mihai Popescu looks at it now.")');
+  await page.locator('.open input').focus();
+  await page.keyboard.press('Enter');
+  report.expect((await page.locator('.found li').count()) === 14, 'nothing is closed without a note');
+  await page.keyboard.type('Copied by a guest');
+  await page.keyboard.press('Enter');
+  await page.waitForSelector('.open [role=status]:has-text("Closed.")');
+  await page.waitForFunction(() => document.querySelectorAll('.found li').length === 13);
+  await page.waitForFunction(() => document.querySelector('.badge').textContent === '12');
+  const facts = await page.locator('.open').innerText();
+  report.expect(/Copied by a guest/.test(facts) && /by Ana Ionescu/.test(facts), `it says who closed it and why: ${facts}`);
+  // What can't be done is said, and nothing is lost of what was typed.
+  await page.goto(at('/inbox'));
+  await page.waitForSelector('.found li');
+  await page.selectOption('.filters select', 'poison');
+  await page.waitForFunction(() => document.querySelectorAll('.found li').length === 1);
+  await page.locator('.found li a').click();
+  await page.waitForSelector('.open form');
+  await page.locator('.open input').fill('The zone is there now');
+  await page.locator('.open button[value=retry]').click();
+  await page.waitForSelector('.open [role=alert]:has-text("It still cannot be used")');
+  report.expect((await page.locator('.open input').inputValue()) === 'The zone is there now', 'the note stays');
+  // All, then more of them: the focus goes to the first new one.
+  await page.goto(at('/inbox'));
+  await page.waitForSelector('.found li');
+  await page.locator('.states button', { hasText: 'All' }).click();
+  await page.waitForSelector('.more');
+  const shown = await page.locator('.found li').count();
+  const states = await page.locator('.found li').evaluateAll((items) => items.map((item) => /Closed|Ended/.test(item.textContent)));
+  report.expect(states.indexOf(true) > 0 && !states.slice(states.indexOf(true)).includes(false), 'what is open comes first');
+  await page.locator('.more').focus();
+  await page.keyboard.press('Enter');
+  await page.waitForFunction((before) => document.querySelectorAll('.found li').length > before, shown);
+  const at_ = await page.evaluate(() => [...document.querySelectorAll('.found li a')].indexOf(document.activeElement));
+  report.expect(at_ === shown, `after “Show more” the focus is on item ${at_}, not ${shown}`);
+  const ids = await page.locator('.found li a').evaluateAll((links) => links.map((link) => link.href));
+  report.expect(new Set(ids).size === ids.length && ids.length === 38, `nothing is doubled or missed: ${ids.length}`);
+}
+
+/** On a phone what is open takes the place of the list; a zone is counted there, and that ends the reminder. */
+async function inboxOnAPhone(report, page, cloud, at) {
+  cloud.become('full_inbox');
+  await page.setViewportSize({ width: 360, height: 640 });
+  await page.goto(at('/inbox'));
+  await page.waitForSelector('.found li');
+  await page.locator('.found a', { hasText: 'Count who is in Main car park' }).click();
+  await page.waitForSelector('.open form');
+  report.expect(!(await page.locator('.found').isVisible()), 'the list makes room');
+  const said = await page.locator('.open').innerText();
+  for (const part of ['4 more exits than entries', '6 openings', 'somebody is still inside', '12 inside, perhaps only 6', '9 days ago']) {
+    report.expect(said.includes(part), `the reminder lacks ${part}: ${said}`);
+  }
+  await page.locator('.open input[type=number]').fill('9');
+  await page.locator('.open form').first().locator('input').last().fill('walked through');
+  await page.keyboard.press('Enter');
+  await page.waitForSelector('.open [role=status]:has-text("It said 12, now it says 9.")');
+  await page.waitForSelector('.open :text("Ended by itself")');
+  await page.locator('.back a').click();
+  await page.waitForSelector('.found li >> visible=true');
+  report.expect((await page.evaluate(() => document.activeElement?.tagName)) === 'H1', 'back, to the heading, because it is no longer in the list');
+  await page.locator('.found li a').nth(3).click();
+  await page.waitForSelector('.open form');
+  await page.goBack();
+  await page.waitForSelector('.found li >> visible=true');
+  const back = await page.evaluate(() => [...document.querySelectorAll('.found li a')].indexOf(document.activeElement));
+  report.expect(back === 3, `back to where one was: ${back}`);
+  await page.goto(at(`/inbox/${'a'.repeat(64)}`));
+  await page.waitForSelector('.open :text("no longer in the inbox")');
+  report.expect(true, 'what is gone is said to be');
+}
+
+async function focusedText(page) {
+  await page.waitForFunction(() => document.activeElement?.tagName === 'H2');
+  return page.evaluate(() => document.activeElement.textContent);
 }
 
 async function narrow(report, page, where) {

@@ -66,6 +66,27 @@ async function dashboard(width, lang, theme) {
     await shot(`live-${state}`);
   }
   cloud.become('near_full');
+  cloud.become('quiet');
+  await page.goto(at('/inbox'));
+  await page.waitForSelector('.none');
+  await shot('inbox-none');
+  cloud.become('full_inbox');
+  await page.goto(at('/inbox'));
+  await page.waitForSelector('.found li');
+  await shot('inbox');
+  await page.locator('.states button').last().click();
+  await page.waitForSelector('.found > button');
+  await shot('inbox-all');
+  for (const [kind, act] of [['count_due'], ['double_use', explainFirst], ['fork', askTwice], ['poison', tryAgain], ['recount_lost']]) {
+    await page.goto(at('/inbox'));
+    await page.selectOption('.filters select', kind);
+    await page.waitForSelector('.found li');
+    await page.waitForFunction(() => document.querySelectorAll('.found li').length < 5);
+    await page.locator('.found li a').first().click();
+    await page.waitForSelector('#conflict + *');
+    if (act) await act(page);
+    await shot(`inbox-${kind}`);
+  }
   for (const path of ['issue', 'lookup', 'gates', 'zones', 'vendors']) {
     await page.goto(at(`/${path}`));
     await page.waitForSelector('form');
@@ -85,6 +106,23 @@ async function dashboard(width, lang, theme) {
     await shot(path);
   }
   await context.close();
+}
+
+async function explainFirst(page) {
+  await page.locator('.open li button').first().click();
+  await page.waitForSelector('.open ol');
+}
+
+async function askTwice(page) {
+  await page.locator('.open input').fill('Card was with the electrician');
+  await page.locator('.open button[value=withdraw]').click();
+  await page.waitForSelector('.open button[value=sure]');
+}
+
+async function tryAgain(page) {
+  await page.locator('.open input').fill('The zone is there now');
+  await page.locator('.open button[value=retry]').click();
+  await page.waitForSelector('.open [role=alert]');
 }
 
 if (!only || only.startsWith('kiosk')) {

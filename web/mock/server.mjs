@@ -10,6 +10,7 @@ import { readFile } from 'node:fs/promises';
 import { extname, join, normalize } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { WebSocketServer } from 'ws';
+import { people, startInbox } from './conflicts.mjs';
 import * as canned from './states.mjs';
 
 const WEB = fileURLToPath(new URL('..', import.meta.url));
@@ -145,7 +146,8 @@ export async function startCloud(port = 0) {
   let answering = true;
   const made = { zones: [...canned.zones], gates: [...canned.gates], vendors: [...canned.vendors], products: [...canned.products] };
   const sockets = new Set();
-  const overview = () => ({ seq, now_ms: Date.now(), ...canned.overviews[name](Date.now()) });
+  const inbox = startInbox();
+  const overview = () => ({ seq, now_ms: Date.now(), open_conflicts: inbox.waiting(), ...canned.overviews[name](Date.now()) });
   const push = () => {
     for (const ws of sockets) ws.send(JSON.stringify({ seq, overview: overview() }));
   };
@@ -173,6 +175,16 @@ export async function startCloud(port = 0) {
       made.vendors = made.vendors.map((one) => (one.id === id ? { ...one, ...body } : one));
       return {};
     },
+    'GET people': () => people,
+    'GET conflicts/*': (_, id, response) => inbox.one(id) ?? problem(response, 404, 'Not found', 'There is no such conflict.'),
+    'POST conflicts/*/assign': (body, id) => inbox.assign(id, body.person_id),
+    'POST conflicts/*/resolve': (body, id, response) =>
+      body.action === 'retry' ? problem(response, 409, 'Conflict', "It still can't be applied, for the same reason.") : inbox.resolve(id, body.note),
+    'POST zones/*/recount': (body, id) => {
+      inbox.counted(id);
+      return { event: 'e', before: 12, after: body.observed };
+    },
+    'GET events/*/*/*/replay': () => inbox.replay(),
     'GET batches': () => canned.batches,
     'POST batches': (body) => ({ batch_id: `b${seq++}`, count: body.count, links: { pdf: '/v1/venues/v1/batches/b/sheet.pdf' } }),
     'POST passes/*/revoke': () => ({}),
@@ -191,7 +203,7 @@ export async function startCloud(port = 0) {
   });
   async function answer(request, response) {
     const url = new URL(request.url, 'http://cloud');
-    if (url.pathname === '/mock') return switchPage(response, [...Object.keys(canned.overviews), 'setup', 'login', 'cut', 'heal'], name);
+    if (url.pathname === '/mock') return switchPage(response, [...Object.keys(canned.overviews), 'setup', 'login', 'quiet', 'full_inbox', 'cut', 'heal'], name);
     if (url.pathname.startsWith('/mock/')) {
       cloud.become(url.pathname.slice(6));
       return response.writeHead(303, { location: '/mock' }).end();
@@ -214,10 +226,17 @@ export async function startCloud(port = 0) {
       const found = canned.pass(url.searchParams.get('code') ?? '', Date.now());
       return found ? json(response, 200, { passes: [found] }) : problem(response, 404, 'Not found', 'no such pass');
     }
+    if (rest === 'conflicts') {
+      const { items, next } = inbox.list(url.searchParams);
+      if (next !== null) response.setHeader('link', `<${next}>; rel="next"`);
+      return json(response, 200, items);
+    }
     const parts = rest.split('/');
-    const shape = parts.length > 1 ? [parts[0], '*', ...parts.slice(2)].join('/') : rest;
+    const shape = parts[0] === 'events' ? 'events/*/*/*/replay' : parts.length > 1 ? [parts[0], '*', ...parts.slice(2)].join('/') : rest;
     const route = venueRoutes[`${request.method} ${shape}`];
-    return route ? json(response, 200, route(body, parts[1])) : problem(response, 404, 'Not found', rest);
+    if (!route) return problem(response, 404, 'Not found', rest);
+    const value = route(body, parts[1], response);
+    return response.writableEnded ? undefined : json(response, 200, value);
   }
 
   const accept = new WebSocketServer({ noServer: true });
@@ -239,6 +258,7 @@ export async function startCloud(port = 0) {
     port: await listen(server, port),
     become(next) {
       owner = next !== 'setup';
+      if (next === 'quiet' || next === 'full_inbox') inbox.fill(next === 'full_inbox');
       loggedIn = next !== 'setup' && next !== 'login';
       if (next === 'cut') {
         live = false;

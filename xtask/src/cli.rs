@@ -63,6 +63,14 @@ pub enum Verb {
     ///
     /// Example: cargo xtask simulate --seeds 200
     Simulate(Simulate),
+    /// Everything that looks for faults by chance, on fresh seeds, one after the other; writes docs/night.md.
+    ///
+    /// Example: cargo xtask night --seeds 1000
+    Night {
+        /// Seeds of the simulation; each night goes on after the last one.
+        #[arg(long, default_value_t = 10_000)]
+        seeds: u64,
+    },
     /// Check docs/features.md against the tests it names and the specification, and count.
     Features,
 }

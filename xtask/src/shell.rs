@@ -41,6 +41,14 @@ impl Shell {
         }
     }
 
+    /// All that was written so far; nothing for a shell in the open.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn output(&self) -> anyhow::Result<String> {
+        self.log.as_ref().map_or_else(|| Ok(String::new()), |path| Ok(std::fs::read_to_string(path)?))
+    }
+
     /// Runs a program to its end and says how it ended; its results go to our stdout.
     ///
     /// # Errors

@@ -66,12 +66,11 @@ pub(super) async fn apply(tx: &mut Tx, source: &Source, event: &Event, news: &mu
         }
         EventBody::Health { part, working, detail } => health(tx, source, event, (*part, *working), detail).await?,
         EventBody::ClockStepped(step) => {
-            let text = format!(
-                "the clock stepped by {} s at {id}",
-                step.read_ms.saturating_sub(step.expected_ms).div_euclid(1000)
-            );
+            let by_s = step.read_ms.saturating_sub(step.expected_ms).div_euclid(1000);
+            let text = format!("the clock stepped by {by_s} s at {id}");
             let mut finding = source.finding(Kind::ClockFault, id.to_string(), text);
             finding.derived = true;
+            finding.details = serde_json::json!({"by_s": by_s});
             finding.events = vec![id.to_string()];
             finding.at_ms = event.at.wall_ms;
             raise(tx, source, &finding).await?;

@@ -1,5 +1,7 @@
 //! How many are in a zone, kept as the sums of each actor since the zone's recount.
 
+use std::collections::BTreeMap;
+
 use gate_core::canonical;
 use gate_core::event::{self, Event};
 use gate_core::ids::{Direction, EventId, GateId, VenueId, ZoneId};
@@ -7,6 +9,7 @@ use gate_core::mutant::{self, Mutant};
 use gate_core::occupancy::{Actor, ActorCount, Basis, Estimate, Fullness, Recount, ZoneCount};
 use gate_core::sync::v1::ZoneTally;
 use gate_core::time::ServiceDay;
+use serde_json::json;
 
 use super::{News, Refusal, Source, raise};
 use crate::conflict::{self, Finding, Kind};
@@ -219,21 +222,9 @@ pub(super) async fn rest_on(
     tx.execute("DELETE FROM tallies WHERE venue_id = $1 AND zone_id = $2", params![venue, zone]).await?;
     tx.execute("DELETE FROM doubts WHERE venue_id = $1 AND zone_id = $2", params![venue, zone]).await?;
     // Only what can count over it is looked at: made on it or on a later one, or made after it.
-    const COLUMNS: &str = "device_id, epoch, of_epoch, of_seq, generation, at_ms, entries, exits, unknown";
     let on_it = format!("SELECT {COLUMNS} FROM passages WHERE venue_id = $1 AND zone_id = $2 AND generation >= $3");
     let mut rows = tx.query(&on_it, params![venue, zone, new.generation]).await?;
-    let after_it = format!(
-        "SELECT {COLUMNS} FROM passages WHERE venue_id = $1 AND zone_id = $2 AND generation = $3 AND at_ms > $4"
-    );
-    // From one generation to the next, so that what was before the recount is not even walked over.
-    let next = "SELECT MIN(generation) FROM passages WHERE venue_id = $1 AND zone_id = $2 AND generation > $3 AND generation < $4";
-    let mut generation = -1i64;
-    while let Some(row) = tx.first(next, params![venue, zone, generation, new.generation]).await?
-        && let Some(found) = row.get::<Option<i64>>(0)?
-    {
-        rows.extend(tx.query(&after_it, params![venue, zone, found, new.at_ms]).await?);
-        generation = found;
-    }
+    rows.extend(late_for(tx, venue, zone, &new).await?);
     for row in rows {
         let actor = Actor { device: row.get(0)?, epoch: row.get(1)? };
         let of = EventId { device: actor.device, epoch: row.get(2)?, seq: row.get(3)? };
@@ -247,6 +238,76 @@ pub(super) async fn rest_on(
         }
     }
     Ok(())
+}
+
+/// What is read of a passage.
+const COLUMNS: &str = "device_id, epoch, of_epoch, of_seq, generation, at_ms, entries, exits, unknown";
+
+/// What was made after a recount by gates that had not heard of it.
+async fn late_for(tx: &mut Tx, venue: VenueId, zone: ZoneId, basis: &Basis) -> Result<Vec<Row>, DbError> {
+    let after_it = format!(
+        "SELECT {COLUMNS} FROM passages WHERE venue_id = $1 AND zone_id = $2 AND generation = $3 AND at_ms > $4"
+    );
+    // From one generation to the next, so that what was before the recount is not even walked over.
+    let next = "SELECT MIN(generation) FROM passages WHERE venue_id = $1 AND zone_id = $2 AND generation > $3 AND generation < $4";
+    let (mut rows, mut generation) = (Vec::new(), -1i64);
+    while let Some(row) = tx.first(next, params![venue, zone, generation, basis.generation]).await?
+        && let Some(found) = row.get::<Option<i64>>(0)?
+    {
+        rows.extend(tx.query(&after_it, params![venue, zone, found, basis.at_ms]).await?);
+        generation = found;
+    }
+    Ok(rows)
+}
+
+/// What passed in a zone since it was last counted.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Past {
+    /// How many times somebody came or went.
+    pub passed: u64,
+    /// The most that were ever missing: so many more had left than had come, by when it happened.
+    pub short: u32,
+    /// When the last of it happened, Unix milliseconds.
+    pub last_ms: Option<i64>,
+}
+
+/// Passages are put in order by this, milliseconds: the clocks of two gates may differ by as much.
+const STEP_MS: i64 = 120_000;
+
+/// Reads what passed in a zone since it was last counted, whenever it was heard. What is dated after `now_ms` passed at a
+/// time that nobody knows.
+pub async fn past(tx: &mut Tx, venue: VenueId, zone: ZoneId, now_ms: i64) -> Result<Past, DbError> {
+    let Some(basis) = basis(tx, venue, zone).await? else { return Ok(Past::default()) };
+    let mut steps: BTreeMap<i64, (i64, i64)> = BTreeMap::new();
+    let mut last_ms = None;
+    let on_it = "SELECT at_ms / $1, CAST(SUM(entries) AS BIGINT), CAST(SUM(CASE WHEN unknown = 0 THEN exits ELSE 0 END) AS BIGINT), MAX(CASE WHEN at_ms <= $2 THEN at_ms END) FROM passages WHERE venue_id = $3 AND zone_id = $4 AND generation >= $5 GROUP BY 1";
+    for row in tx.query(on_it, params![STEP_MS, now_ms, venue, zone, basis.generation]).await? {
+        steps.insert(row.get(0)?, (row.get(1)?, row.get(2)?));
+        last_ms = last_ms.max(row.get(3)?);
+    }
+    for row in late_for(tx, venue, zone, &basis).await? {
+        let of = EventId { device: row.get(0)?, epoch: row.get(2)?, seq: row.get(3)? };
+        let at_ms: i64 = row.get(5)?;
+        if basis.counts(of, row.get(4)?, at_ms) {
+            let (entries, exits) = so_far((row.get(6)?, row.get(7)?), row.get(8)?);
+            let step = steps.entry(at_ms / STEP_MS).or_default();
+            *step = (step.0 + entries, step.1 + exits);
+            last_ms = last_ms.max((at_ms <= now_ms).then_some(at_ms));
+        }
+    }
+    let passed = steps.values().map(|(entries, exits)| entries.saturating_add(*exits)).sum::<i64>();
+    Ok(Past { passed: u64::try_from(passed).unwrap_or(0), short: short(basis.observed, &steps), last_ms })
+}
+
+/// How far below nobody the count went. Who came in up to a step later is taken for having been there already.
+fn short(observed: u32, steps: &BTreeMap<i64, (i64, i64)>) -> u32 {
+    let (mut demand, mut short) = (i64::from(observed), 0i64);
+    for (step, (entries, exits)) in steps {
+        demand += entries - exits;
+        let soon = steps.get(&(step + 1)).map_or(0, |(entries, _)| *entries);
+        short = short.max(-(demand + soon));
+    }
+    u32::try_from(short).unwrap_or(u32::MAX)
 }
 
 /// Of several recounts of one generation the one with the greatest event holds; somebody is told of the others.
@@ -272,6 +333,7 @@ async fn note_lost(tx: &mut Tx, source: &Source, zone: ZoneId, generation: u64) 
         finding.derived = true;
         finding.device = Some(event.device);
         finding.zone = Some(zone);
+        finding.details = json!({"observed": observed, "held": held});
         finding.events = vec![event.to_string()];
         finding.against = vec![winner.to_string()];
         finding.at_ms = at_ms;
@@ -354,6 +416,7 @@ pub async fn note_conditions(
     let (name, capacity, known): (String, u32, bool) = (row.get(0)?, row.get(1)?, row.get(2)?);
     let count = merged(&tally(tx, venue, zone).await?);
     note_drift(tx, venue, zone, (&name, &count), now_ms).await?;
+    crate::count_due::done(tx, venue, zone, count.basis(), now_ms).await?;
     let occupancy = count.occupancy();
     let over = occupancy > capacity;
     if over == known {
@@ -367,6 +430,7 @@ pub async fn note_conditions(
         let mut finding = Finding::new(Kind::OverCapacity, format!("{zone} {episode}"), text, now_ms);
         finding.gate = gate;
         finding.zone = Some(zone);
+        finding.details = json!({"occupancy": occupancy, "capacity": capacity});
         conflict::raise(tx, venue, &finding).await?;
     } else {
         let standing = tx
@@ -412,6 +476,7 @@ async fn note_drift(
     let mut finding = Finding::new(Kind::Drift, key, text, now_ms);
     finding.derived = true;
     finding.zone = Some(zone);
+    finding.details = json!({"drift": drift});
     finding.against = count.basis().event.map(|event| event.to_string()).into_iter().collect();
     conflict::raise(tx, venue, &finding).await.map(|_| ())
 }

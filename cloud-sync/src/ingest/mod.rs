@@ -26,7 +26,7 @@ use gate_core::occupancy::Basis;
 use gate_core::sync::v1::UseMark;
 use gate_core::time::{DayRule, ServiceDay};
 
-pub use counts::{doubts, fullness, fullness_text, merged, note_conditions, tally};
+pub use counts::{Past, doubts, fullness, fullness_text, merged, note_conditions, past, tally};
 pub use parked::retry;
 pub use push::{push, quarantine};
 #[cfg(test)]

@@ -13,6 +13,7 @@ use gate_core::journal::{Journal, SealedEvent};
 use gate_core::occupancy::Recount;
 use gate_core::pass::Keyring;
 use gate_core::product::Rule;
+use gate_core::reason::Reason;
 use gate_core::statement::{Statement, StatementBody};
 use gate_core::sync::v1::{Change, EVENTS_PATH, ItemOutcome, PUSH_LIMIT, PushReply, Receipt, Signed, UseMark};
 use serde_json::{Value, json};
@@ -415,17 +416,22 @@ async fn refusals_rates_and_health_reach_the_picture() {
         EventBody::Repeated { of: first, more: 4 },
         EventBody::Repeated { of: ghost, more: 1 },
         EventBody::Health { part: Part::Camera, working: false, detail: "unplugged".into() },
+        EventBody::Noise { reason: Reason::Unreadable, token: Hash::ZERO },
+        EventBody::Repeated { of: EventId { seq: first.seq + 4, ..first }, more: 2 },
     ]);
     lot.entrance.push(&lot.world, &bytes(&events)).await;
     let view = lot.overview().await;
     assert_eq!(
         view["refusals"],
-        json!([{"reason": "not_a_pass", "count": 5, "title_en": "NOT A PASS", "title_ro": "NU ESTE UN PERMIS"}])
+        json!([
+            {"reason": "not_a_pass", "count": 5, "title_en": "NOT A PASS", "title_ro": "NU ESTE UN PERMIS"},
+            {"reason": "unreadable", "count": 3, "title_en": "NO CODE READ", "title_ro": "NICIUN COD CITIT"},
+        ])
     );
     let gates = view["gates"].as_array().unwrap();
     assert_eq!((gates[0]["state"].as_str(), gates[0]["broken"][0].as_str()), (Some("degraded"), Some("camera")));
     assert_eq!((gates[0]["software"].as_str(), gates[0]["clock_trust"].as_str()), (Some("test/1"), Some("ntp")));
-    assert_eq!(gates[1]["state"], "online");
+    assert_eq!(gates[1]["state"], "never_seen");
     let buckets = view["rates"]["buckets"].as_array().unwrap();
     assert_eq!(buckets.len(), 96);
     assert_eq!(buckets[95], json!({"start_ms": NOON - NOON % crate::live::BUCKET_MS, "entries": 1, "exits": 0}));

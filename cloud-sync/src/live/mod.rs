@@ -4,7 +4,7 @@ mod hub;
 mod overview;
 
 pub use hub::{Hub, Listener};
-pub use overview::{Overview, read};
+pub use overview::{Overview, read, within};
 
 /// Entries and exits are counted per quarter of an hour, milliseconds. Every time zone in use is a multiple of it away
 /// from UTC, so that one grid fits all.

@@ -1,11 +1,14 @@
 //! The one picture: how full, which gates are there, how many came and went, who was refused.
 //!
-//! A zone's number is exact while all its gates are heard. When a gate was not heard for five minutes, something may have
-//! passed there: one every eight seconds at most (the fastest lane measured), plus what it said it still had to send.
+//! A zone's number is exact while all its gates are heard. When a gate is offline, something may have passed there: one
+//! every four seconds at most (twice the fastest lane measured), plus what it said it still had to send.
 //! - `high` = occupancy + that allowance over the silent entrances, but never above the capacity where entering needs a
 //!   right (rights are escrowed: a silent entrance can't admit more than there are places), unless it is above already;
 //! - before that, both ends widen by what is unknown of openings that were reported: each moved one or nobody;
-//! - `low`  = occupancy - that allowance over the silent exits, never below zero.
+//! - `low`  = occupancy - that allowance over the silent exits, never below zero; zero when the zone's daily reset is due
+//!   and nobody has said yet that it was made.
+//!
+//! The simulation compares both with what follows from all journals, wherever they are.
 
 use std::collections::BTreeMap;
 
@@ -16,17 +19,15 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::BUCKET_MS;
-use crate::ingest;
 use crate::problem::ApiError;
 use crate::routes::venue_row;
 use crate::store::{DbError, Tx, params};
+use crate::{ingest, office};
 
 /// A gate that was heard this lately is online, milliseconds. Gates ask every 15 seconds.
 const ONLINE_MS: i64 = 60_000;
-/// After this long without a word the numbers widen, milliseconds.
-const SILENT_MS: i64 = 5 * 60_000;
 /// The least time between two passages of one lane, milliseconds.
-const PASSAGE_MS: i64 = 8_000;
+const PASSAGE_MS: i64 = 4_000;
 /// How far back the rates go, milliseconds.
 const RATES_MS: i64 = 24 * 3600 * 1000;
 
@@ -45,6 +46,8 @@ pub struct Overview {
     pub rates: Rates,
     /// What is wrong now and needs somebody; what was wrong before is under `alerts`.
     pub warnings: Vec<Warning>,
+    /// What waits for somebody in the inbox: conflicts that are still so and that nobody resolved.
+    pub open_conflicts: i64,
     /// Why people were refused since the venue's day began, most frequent first.
     pub refusals: Vec<Refused>,
 }
@@ -153,6 +156,12 @@ pub async fn read(tx: &mut Tx, venue: VenueId, now_ms: i64) -> Result<Overview, 
             })
             .collect(),
         zones,
+        open_conflicts: tx
+            .number(
+                "SELECT COUNT(*) FROM conflicts WHERE venue_id = $1 AND resolved_ms IS NULL AND standing = 1",
+                params![venue],
+            )
+            .await?,
         rates: rates(tx, venue, now_ms).await?,
         refusals: refusals(tx, venue, now_ms).await?,
         gates: gates.into_iter().map(|gate| gate.now).collect(),
@@ -206,7 +215,7 @@ async fn gates(tx: &mut Tx, venue: VenueId, now_ms: i64) -> Result<Vec<Gate>, Db
     rows.iter().map(gate).collect()
 }
 
-async fn zones(tx: &mut Tx, venue: VenueId, gates: &[Gate], now_ms: i64) -> Result<Vec<ZoneNow>, DbError> {
+async fn zones(tx: &mut Tx, venue: VenueId, gates: &[Gate], now_ms: i64) -> Result<Vec<ZoneNow>, ApiError> {
     let rows = tx
         .query(
             "SELECT zone_id, name, capacity, warn_percent, fullness, best_effort, parent_id FROM zones WHERE venue_id = $1 ORDER BY created_ms, zone_id",
@@ -224,7 +233,10 @@ async fn zones(tx: &mut Tx, venue: VenueId, gates: &[Gate], now_ms: i64) -> Resu
         let here: Vec<&Gate> = gates.iter().filter(|gate| gate.enrolled && within(&parents, gate.zone, id)).collect();
         let (unknown_in, unknown_out) = ingest::doubts(tx, venue, id).await?;
         let known = Estimate::of(ingest::merged(&tally).demand(), unknown_in, unknown_out);
-        let (low, high) = interval(known, (!row.get::<bool>(5)?).then_some(capacity), &here, now_ms);
+        let (mut low, high) = interval(known, (!row.get::<bool>(5)?).then_some(capacity), &here, now_ms);
+        if office::reset_due(tx, venue, &tally, now_ms).await?.is_some() {
+            low = 0;
+        }
         let percent = u64::from(occupancy) * 100 / u64::from(capacity.max(1));
         zones.push(ZoneNow {
             id: id.to_string(),
@@ -248,7 +260,7 @@ async fn zones(tx: &mut Tx, venue: VenueId, gates: &[Gate], now_ms: i64) -> Resu
 }
 
 /// Whether a zone is this one or lies within it: its gates count for both.
-fn within(parents: &BTreeMap<ZoneId, Option<ZoneId>>, zone: ZoneId, around: ZoneId) -> bool {
+pub fn within(parents: &BTreeMap<ZoneId, Option<ZoneId>>, zone: ZoneId, around: ZoneId) -> bool {
     let mut at = Some(zone);
     // More steps than there are zones would be a circle.
     for _ in 0..parents.len() {
@@ -265,7 +277,7 @@ fn interval(known: Estimate, rights: Option<u32>, gates: &[&Gate], now_ms: i64) 
     let allowance = |entrances: bool| -> u32 {
         let silent = gates.iter().filter(|gate| gate.entrance == entrances).filter_map(|gate| {
             let silence = now_ms - gate.now.last_seen_ms?;
-            (silence >= SILENT_MS).then(|| silence / PASSAGE_MS + gate.now.pending)
+            (silence > ONLINE_MS).then(|| silence / PASSAGE_MS + gate.now.pending)
         });
         u32::try_from(silent.sum::<i64>()).unwrap_or(u32::MAX)
     };
@@ -316,7 +328,7 @@ async fn refusals(tx: &mut Tx, venue: VenueId, now_ms: i64) -> Result<Vec<Refuse
             reason: code,
         })
     };
-    Ok(rows.iter().map(refused).collect::<Result<_, _>>()?)
+    Ok(rows.iter().map(refused).collect::<Result<_, DbError>>()?)
 }
 
 #[cfg(test)]
@@ -347,16 +359,16 @@ mod tests {
     #[test]
     fn a_number_widens_by_what_silent_gates_may_have_done_and_never_past_what_rights_allow() {
         let now = 10_000_000;
-        let (heard, silent) = (Some(now - SILENT_MS + 1), Some(now - SILENT_MS));
+        let (heard, silent) = (Some(now - ONLINE_MS), Some(now - 5 * ONLINE_MS));
         for (name, gates, rights, expected) in [
             ("no gate", vec![], Some(220), (100, 100)),
             ("all heard", vec![gate(true, heard, 3), gate(false, heard, 3)], Some(220), (100, 100)),
             ("never seen has done nothing", vec![gate(true, None, 0)], Some(220), (100, 100)),
-            ("silent entrance", vec![gate(true, silent, 2)], Some(220), (100, 139)),
-            ("silent exit", vec![gate(false, silent, 0)], Some(220), (63, 100)),
+            ("silent entrance", vec![gate(true, silent, 2)], Some(220), (100, 177)),
+            ("silent exit", vec![gate(false, silent, 0)], Some(220), (25, 100)),
             ("silent entrance with few rights", vec![gate(true, silent, 0)], Some(110), (100, 110)),
             ("full already", vec![gate(true, silent, 0)], Some(90), (100, 100)),
-            ("no rights needed", vec![gate(true, silent, 0)], None, (100, 137)),
+            ("no rights needed", vec![gate(true, silent, 0)], None, (100, 175)),
             ("silent for days", vec![gate(true, Some(0), 0), gate(false, Some(0), 0)], Some(220), (0, 220)),
         ] {
             let gates: Vec<&Gate> = gates.iter().collect();

@@ -7,7 +7,7 @@ use axum::http::HeaderMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::conflicts;
+use super::people;
 use crate::app::App;
 use crate::auth::Manager;
 use crate::extract::{Json, Query};
@@ -67,7 +67,7 @@ pub async fn list(
     let entries = app
         .db()
         .read(async |tx| {
-            let (names, _) = conflicts::people(tx, manager.venue).await?;
+            let (names, _) = people::names(tx, manager.venue).await?;
             let rows = tx.query(&sql, &values).await?;
             rows.iter().map(|row| entry(row, &names)).collect::<Result<Vec<_>, DbError>>()
         })

@@ -9,8 +9,8 @@ use gate_core::ids::{DeviceId, EventId, Hash, VenueId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::gates;
 use super::setup::text;
+use super::{gates, people};
 use crate::app::App;
 use crate::auth::Manager;
 use crate::conflict::Kind;
@@ -35,12 +35,15 @@ pub struct Owner {
 pub struct ConflictInfo {
     id: String,
     /// `double_use`, `revoked_use`, `over_capacity`, `late_exit`, `passage_after_annulment`, `clock_fault`, `fork`,
-    /// `journal_shorter`, `poison`, `recount_lost`, `drift`, `cloud_restored` or `withdrawn_device`.
+    /// `journal_shorter`, `poison`, `recount_lost`, `drift`, `cloud_restored`, `withdrawn_device` or `count_due`.
     kind: String,
     /// It is still so; false if it ended, or was explained later.
     standing: bool,
     /// What was found, in a sentence.
     evidence: String,
+    /// The numbers in that sentence, by name, where there are some.
+    #[schema(value_type = Option<Object>)]
+    details: serde_json::Value,
     gate_id: Option<String>,
     device_id: Option<String>,
     zone_id: Option<String>,
@@ -54,6 +57,7 @@ pub struct ConflictInfo {
     /// Somebody it was given to; else the venue's owner.
     owner: Option<Owner>,
     resolved_ms: Option<i64>,
+    /// Who resolved it; nothing for a suggestion that ended by itself.
     resolved_by: Option<String>,
     note: Option<String>,
 }
@@ -81,6 +85,8 @@ pub struct Evidence {
 pub struct ConflictWhole {
     #[serde(flatten)]
     conflict: ConflictInfo,
+    /// Its device is fenced for it: the gate waits until the device is released or withdrawn.
+    fenced: bool,
     /// What was found.
     events: Vec<Evidence>,
     /// What it contradicts.
@@ -96,26 +102,7 @@ pub struct Wanted {
     after: Option<String>,
 }
 
-const COLUMNS: &str = "conflict_id, kind, standing, evidence, gate_id, device_id, zone_id, vendor_code, cti, product, at_ms, raised_ms, assigned_to, resolved_ms, resolved_by, note";
-
-/// The people of a venue; the owner first.
-pub(super) async fn people(tx: &mut Tx, venue: VenueId) -> Result<(BTreeMap<String, String>, Option<String>), DbError> {
-    let rows = tx
-        .query(
-            "SELECT p.id, p.name, m.role FROM members m JOIN people p ON p.id = m.person_id WHERE m.venue_id = $1 ORDER BY p.created_ms, p.id",
-            params![venue],
-        )
-        .await?;
-    let (mut names, mut owner) = (BTreeMap::new(), None);
-    for row in rows {
-        let id: String = row.get(0)?;
-        if owner.is_none() && row.get::<String>(2)? == "owner" {
-            owner = Some(id.clone());
-        }
-        names.insert(id, row.get(1)?);
-    }
-    Ok((names, owner))
-}
+const COLUMNS: &str = "conflict_id, kind, standing, evidence, gate_id, device_id, zone_id, vendor_code, cti, product, at_ms, raised_ms, assigned_to, resolved_ms, resolved_by, note, details";
 
 fn info(row: &Row, names: &BTreeMap<String, String>, owner: Option<&String>) -> Result<ConflictInfo, DbError> {
     let assigned: Option<String> = row.get(12)?;
@@ -129,6 +116,10 @@ fn info(row: &Row, names: &BTreeMap<String, String>, owner: Option<&String>) -> 
         kind: row.get(1)?,
         standing: row.get(2)?,
         evidence: row.get(3)?,
+        details: row
+            .get::<Option<String>>(16)?
+            .and_then(|details| serde_json::from_str(&details).ok())
+            .unwrap_or_default(),
         gate_id: row.get(4)?,
         device_id: row.get(5)?,
         zone_id: row.get(6)?,
@@ -177,7 +168,7 @@ pub async fn list(
     let conflicts = app
         .db()
         .read(async |tx| {
-            let (names, owner) = people(tx, manager.venue).await?;
+            let (names, owner) = people::names(tx, manager.venue).await?;
             let rows = tx.query(&sql, &values).await?;
             rows.iter().map(|row| info(row, &names, owner.as_ref())).collect::<Result<Vec<_>, DbError>>()
         })
@@ -193,7 +184,7 @@ pub async fn list(
 async fn one(tx: &mut Tx, venue: VenueId, id: &str) -> Result<ConflictInfo, ApiError> {
     let sql = format!("SELECT {COLUMNS} FROM conflicts WHERE venue_id = $1 AND conflict_id = $2");
     let row = tx.first(&sql, params![venue, id]).await?.ok_or_else(|| ApiError::not_found("conflict"))?;
-    let (names, owner) = people(tx, venue).await?;
+    let (names, owner) = people::names(tx, venue).await?;
     Ok(info(&row, &names, owner.as_ref())?)
 }
 
@@ -273,7 +264,8 @@ pub async fn show(
                 }
             }
             let [events, against] = lists;
-            Ok::<_, ApiError>(ConflictWhole { conflict, events, against })
+            let fenced = fenced_for(tx, manager.venue, &id).await?;
+            Ok::<_, ApiError>(ConflictWhole { conflict, fenced, events, against })
         })
         .await?;
     Ok(Json(whole))
@@ -298,7 +290,7 @@ pub async fn assign(
     let after = app
         .change(manager.venue, async |tx| {
             let before = one(tx, manager.venue, &id).await?;
-            let (names, _) = people(tx, manager.venue).await?;
+            let (names, _) = people::names(tx, manager.venue).await?;
             if asked.person_id.as_ref().is_some_and(|person| !names.contains_key(person)) {
                 return Err(ApiError::field("/person_id", "Nobody of this id works at the venue."));
             }
@@ -368,6 +360,12 @@ pub async fn resolve(
     Ok(Json(after))
 }
 
+/// Whether a device waits for this conflict to be looked at.
+async fn fenced_for(tx: &mut Tx, venue: VenueId, conflict: &str) -> Result<bool, DbError> {
+    let sql = "SELECT COUNT(*) FROM devices WHERE venue_id = $1 AND fenced_for = $2 AND revoked_ms IS NULL";
+    Ok(tx.number(sql, params![venue, conflict]).await? > 0)
+}
+
 async fn carry_out(
     tx: &mut Tx,
     app: &App,
@@ -382,13 +380,7 @@ async fn carry_out(
     };
     let changes = match doing {
         Doing::Close => {
-            let fenced = tx
-                .number(
-                    "SELECT COUNT(*) FROM devices WHERE venue_id = $1 AND fenced_for = $2 AND revoked_ms IS NULL",
-                    params![venue, conflict.id.as_str()],
-                )
-                .await?;
-            if fenced > 0 {
+            if fenced_for(tx, venue, &conflict.id).await? {
                 return Err(ApiError::conflict(
                     "fenced",
                     "The device is fenced for it: release it or withdraw it, so that its gate does not wait for ever.",

@@ -181,9 +181,10 @@ async fn admit(tx: &mut Tx, app: &App, venue: VenueId, gate: GateId, asked: &Enr
         changes.extend(gates::withdraw(tx, app, venue, row.get(0)?).await?);
     }
     let device = DeviceId(app.new_id());
+    // Not seen yet: until it asks for the replica it can let nobody in, so its silence widens no number.
     tx.execute(
-        "INSERT INTO devices (venue_id, device_id, gate_id, public_key, model, software, enrolled_ms, revoked_ms, seen_ms, pending, clock_trust) VALUES ($1, $2, $3, $4, $5, $6, $7, NULL, $8, 0, NULL)",
-        params![venue, device, gate, asked.key.as_bytes().as_slice(), asked.model.as_str(), asked.software.as_str(), app.now_ms(), app.now_ms()],
+        "INSERT INTO devices (venue_id, device_id, gate_id, public_key, model, software, enrolled_ms, revoked_ms, seen_ms, pending, clock_trust) VALUES ($1, $2, $3, $4, $5, $6, $7, NULL, NULL, 0, NULL)",
+        params![venue, device, gate, asked.key.as_bytes().as_slice(), asked.model.as_str(), asked.software.as_str(), app.now_ms()],
     )
     .await?;
     let body = StatementBody::Device(DeviceKey { device, gate, key: asked.key, revoked: false });

@@ -9,6 +9,7 @@ mod health;
 mod overview;
 pub mod pages;
 mod passes;
+mod people;
 mod products;
 mod recounts;
 mod replay;
@@ -38,6 +39,7 @@ pub fn all() -> OpenApiRouter<App> {
         .routes(routes!(session::who, session::log_in, session::log_out))
         .routes(routes!(venues::create))
         .routes(routes!(venues::show, venues::change))
+        .routes(routes!(people::list))
         .routes(routes!(audit::list))
         .routes(routes!(overview::overview))
         .routes(routes!(overview::live))

@@ -9,6 +9,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0003_conflicts.sql"),
     include_str!("migrations/0004_resets.sql"),
     include_str!("migrations/0005_exits.sql"),
+    include_str!("migrations/0006_count_due.sql"),
 ];
 
 pub(super) async fn run(db: &Db) -> Result<(), DbError> {

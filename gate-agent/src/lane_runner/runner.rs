@@ -19,7 +19,7 @@ use tokio::sync::watch;
 
 use super::job::{Job, StorageNews};
 use super::judge::{self, Judge};
-use super::standing::{Retry, Standing, is_free_exit};
+use super::standing::{Retry, Standing, Unreadable, is_free_exit};
 use super::wiring::{Asked, pattern_of, pulse_name, read_pulse_name, result_of, setup};
 use crate::config::LaneInputs;
 use crate::replica::{ReplicaReader, ReplicaStatus};
@@ -79,6 +79,8 @@ pub struct Runner<P> {
     status: Option<ReplicaStatus>,
     status_wanted: bool,
     standing: Standing,
+    /// The device key is sealed for another machine.
+    other_machine: bool,
     /// Whether the venue withdrew this device; `None` until it is read, and again after the replica changed.
     withdrawn: Option<bool>,
     /// What the lane wants to show, whatever the standing makes of it.
@@ -100,13 +102,6 @@ pub struct Runner<P> {
     ports: P,
 }
 
-/// The replica could not be read.
-struct Unreadable {
-    retry: Retry,
-    /// The text that could not be decided about, if that was it: reading is well again when this can be read.
-    text: Option<String>,
-}
-
 impl<P: Ports> Runner<P> {
     /// A lane that knows nothing yet: [`Runner::begin`] comes next.
     pub fn new(known: Known, ports: P) -> Self {
@@ -126,6 +121,7 @@ impl<P: Ports> Runner<P> {
             status: None,
             status_wanted: true,
             standing: Standing::NotSetUp,
+            other_machine: false,
             withdrawn: None,
             lane_shows: None,
             judged_on: None,
@@ -139,6 +135,11 @@ impl<P: Ports> Runner<P> {
             facts,
             ports,
         }
+    }
+
+    /// This machine has no key of this gate's: it decides nothing, from the beginning. Before [`Runner::begin`].
+    pub fn stands_on_other_machine(&mut self) {
+        self.other_machine = true;
     }
 
     fn now(&mut self) -> Now {
@@ -235,6 +236,7 @@ impl<P: Ports> Runner<P> {
 
     /// Changes whether this gate decides, and what people see of it.
     fn stand(&mut self, standing: Standing) {
+        let standing = if self.other_machine { Standing::OtherMachine } else { standing };
         if self.standing == standing {
             return;
         }
@@ -335,6 +337,9 @@ impl<P: Ports> Runner<P> {
                 if !self.standing.takes_codes(self.is_free_exit()) {
                     // As if none was there: the one that stays is judged when it can be.
                     codes.clear();
+                }
+                if self.standing != Standing::Ready {
+                    self.lane.takes_no_codes();
                 }
                 self.feed(LaneEvent::Seen(codes));
             }

@@ -23,6 +23,8 @@ pub enum Standing {
     Ready,
     /// The venue withdrew this device.
     Withdrawn,
+    /// The device key is sealed for another machine.
+    OtherMachine,
     /// The replica can't be read, and why.
     Unreadable(String),
 }
@@ -47,6 +49,10 @@ impl Standing {
                 ("not_set_up", "this gate has not heard all of its venue's settings and passes yet".to_owned())
             }
             Self::Withdrawn => ("withdrawn", "this device was withdrawn by the venue".to_owned()),
+            Self::OtherMachine => {
+                let why = "this card belongs to another machine: enrol it again, or put it back";
+                ("other_machine", why.to_owned())
+            }
             Self::Unreadable(why) => ("unreadable", why.clone()),
         };
         Some(NotDeciding { code, why })
@@ -57,7 +63,7 @@ impl Standing {
         match self {
             Self::NotSetUp => false,
             Self::Ready | Self::Withdrawn => true,
-            Self::Unreadable(_) => free_exit,
+            Self::OtherMachine | Self::Unreadable(_) => free_exit,
         }
     }
 
@@ -65,7 +71,7 @@ impl Standing {
     pub fn readiness(&self, lane: Readiness) -> Readiness {
         match self {
             Self::Ready => lane,
-            Self::NotSetUp | Self::Withdrawn | Self::Unreadable(_) => Readiness::Fault,
+            Self::NotSetUp | Self::Withdrawn | Self::OtherMachine | Self::Unreadable(_) => Readiness::Fault,
         }
     }
 
@@ -94,6 +100,14 @@ impl Standing {
 /// Whether everybody may leave here.
 pub fn is_free_exit(gate: &GateRow) -> bool {
     gate.direction == Direction::Out && gate.egress == Egress::Free
+}
+
+/// The replica could not be read.
+pub struct Unreadable {
+    /// When it is tried next.
+    pub retry: Retry,
+    /// The text that could not be decided about, if that was it: reading is well again when this can be read.
+    pub text: Option<String>,
 }
 
 /// When to try again what failed: after one second, two, four, up to thirty.
@@ -171,6 +185,7 @@ mod tests {
             (Standing::Ready, ScreenKind::Idle),
             (Standing::NotSetUp, ScreenKind::Fault),
             (Standing::Withdrawn, ScreenKind::Fault),
+            (Standing::OtherMachine, ScreenKind::Fault),
             (unreadable.clone(), ScreenKind::Fault),
         ] {
             let shown = standing.shown(entry.clone(), false);

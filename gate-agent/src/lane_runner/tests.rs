@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use gate_core::ids::Direction;
 use gate_core::lane::StaffRequest;
 use gate_core::signals::ScreenKind;
 use gate_core::statement::{DeviceKey, StatementBody};
@@ -223,11 +224,11 @@ fn good_pass() -> String {
 }
 
 /// A runner of a gate that is set up, its ports, and what its screens show.
-fn watched(folder: &Folder) -> (Runner<Watched>, Watched, watch::Receiver<Facts>) {
+fn watched(folder: &Folder, presence: bool) -> (Runner<Watched>, Watched, watch::Receiver<Facts>) {
     let mut venue = Venue::new();
     let replica = venue.gate(&folder.db());
     let (facts, facts_seen) = watch::channel(Facts::default());
-    let inputs = LaneInputs { presence: false, barrier: false };
+    let inputs = LaneInputs { presence, barrier: false };
     let time = TimeKeeper::new(crate::clock::boot_id(), T0);
     let known = Known { replica: replica.reader().unwrap(), inputs, time, facts };
     let ports = Watched::default();
@@ -239,7 +240,7 @@ fn watched(folder: &Folder) -> (Runner<Watched>, Watched, watch::Receiver<Facts>
 #[test]
 fn what_a_failing_disk_could_not_say_is_asked_for_again_when_it_works() {
     let folder = Folder::new("settle");
-    let (mut runner, ports, facts) = watched(&folder);
+    let (mut runner, ports, facts) = watched(&folder, false);
     let at_start = ports.0.borrow().unsettled;
     runner.storage(StorageNews::Failed("no space left on the device".to_owned()));
     assert!(facts.borrow().storage_fault.is_some(), "nobody was told");
@@ -269,7 +270,7 @@ fn a_wait_is_shown_only_if_it_lasts() {
         (100_000, vec![Pattern::Yellow, Pattern::Green]),
     ] {
         let folder = Folder::new("wait");
-        let (mut runner, ports, facts_seen) = watched(&folder);
+        let (mut runner, ports, facts_seen) = watched(&folder, false);
         ports.0.borrow_mut().lamps.clear();
         let seen = |texts| ReaderEvent::Seen { frame: 1, captured_mono_us: 1, decode_us: 1, texts, luma_mean: 90 };
         runner.eye(seen(vec![text.clone()]));
@@ -288,4 +289,72 @@ fn a_wait_is_shown_only_if_it_lasts() {
         assert_eq!((reason, &ports.0.borrow().lamps), (None, &lit), "a record of {record_us} us");
         assert_eq!(facts_seen.borrow().lane.as_ref().unwrap().kind, ScreenKind::Admit);
     }
+}
+
+#[test]
+fn who_leaves_without_a_code_is_written_down_only_while_codes_are_taken() {
+    for (standing, written) in [
+        (Standing::Ready, 1),
+        (Standing::NotSetUp, 0),
+        (Standing::Withdrawn, 0),
+        (Standing::Unreadable("bad sectors".to_owned()), 0),
+    ] {
+        let folder = Folder::new("visit");
+        let (mut runner, ports, _facts) = watched(&folder, true);
+        let presence = |active| IoEvent::Input { input: lines::Input::Presence, active, mono_us: 1 };
+        runner.hand(presence(false));
+        runner.stand(standing.clone());
+        runner.hand(presence(true));
+        for second in 1..=12 {
+            ports.0.borrow_mut().us = second * 1_000_000;
+            let frame = ReaderEvent::Seen { frame: 1, captured_mono_us: 1, decode_us: 1, texts: vec![], luma_mean: 90 };
+            runner.eye(frame);
+            if second == 10 {
+                runner.hand(presence(false));
+            }
+        }
+        assert_eq!(ports.0.borrow().tickets.len(), written, "{standing:?}");
+    }
+}
+
+#[test]
+fn on_another_machine_nobody_is_let_in_and_everybody_out() {
+    let text = good_pass();
+    for other_machine in [false, true] {
+        let folder = Folder::new("other");
+        let (mut runner, ports, facts) = watched(&folder, false);
+        if other_machine {
+            runner.stands_on_other_machine();
+            runner.replica_changed();
+            runner.beat();
+        }
+        let shows = |facts: &watch::Receiver<Facts>| facts.borrow().lane.as_ref().map(|lane| lane.kind);
+        assert_eq!(shows(&facts) == Some(ScreenKind::Fault), other_machine);
+        let why = facts.borrow().not_deciding.clone();
+        assert_eq!(why.map(|why| why.code), other_machine.then_some("other_machine"));
+        // The camera's first frame is an event of its own.
+        let frame = |texts| ReaderEvent::Seen { frame: 1, captured_mono_us: 1, decode_us: 1, texts, luma_mean: 90 };
+        runner.eye(frame(vec![]));
+        let before = ports.0.borrow().tickets.len();
+        runner.eye(frame(vec![text.clone()]));
+        assert_eq!(ports.0.borrow().tickets.len() - before, usize::from(!other_machine), "an admission is recorded");
+        // A replica that could not be read meanwhile changes nothing of it.
+        runner.cannot_read("bad sectors", None);
+        assert_eq!(runner.standing == Standing::OtherMachine, other_machine);
+    }
+    // The way out: the button opens as at any other fault.
+    let folder = Folder::new("other-out");
+    let (mut runner, ports, _facts) = watched(&folder, false);
+    runner.stands_on_other_machine();
+    runner.replica_changed();
+    runner.beat();
+    let out = gate_row(GATE, "South", Direction::Out);
+    runner.gate = Some(out.clone());
+    runner.lane.set_setup(setup(Some(&out), runner.inputs));
+    let button = IoEvent::Input { input: lines::Input::ExitButton, active: true, mono_us: 1 };
+    runner.hand(button);
+    let tickets = ports.0.borrow().tickets.clone();
+    let ticket = *tickets.last().unwrap();
+    runner.storage(StorageNews::Stored(ticket, EventId { device: DEVICE, epoch: 1, seq: 9 }));
+    assert!(runner.asked.is_some(), "the relay is asked to open");
 }

@@ -284,40 +284,6 @@ fn staff_are_asked_about_everything_they_must_look_at() {
 }
 
 #[test]
-fn how_old_a_replica_may_be() {
-    let hours = |n: i64| Some(n * 3_600_000);
-    let stale = |staffed: bool| match staffed {
-        true => Says::Ask(Reason::ReplicaStale),
-        false => Says::Refuse(Reason::ReplicaStale),
-    };
-    for staffed in [false, true] {
-        for (name, kind, limit_s, age_ms, expected) in [
-            ("visitor, any age", ProductKind::Visitor, None, hours(10_000), Says::Admit),
-            ("visitor, never heard", ProductKind::Visitor, None, None, Says::Admit),
-            ("visitor with a limit", ProductKind::Visitor, Some(3600), hours(1), Says::Admit),
-            ("visitor over its limit", ProductKind::Visitor, Some(3599), hours(1), stale(staffed)),
-            ("visitor with a limit, never heard", ProductKind::Visitor, Some(3600), None, stale(staffed)),
-            ("subscription at 72 h", ProductKind::Subscription, None, hours(72), Says::Admit),
-            ("subscription over 72 h", ProductKind::Subscription, None, Some(72 * 3_600_000 + 1), stale(staffed)),
-            ("subscription, never heard", ProductKind::Subscription, None, None, stale(staffed)),
-            ("subscription with a longer limit", ProductKind::Subscription, Some(720_000), hours(100), Says::Admit),
-        ] {
-            check(
-                &format!("{name}, staffed {staffed}"),
-                |i| {
-                    i.lane.staffed = staffed;
-                    i.view.age_ms = age_ms;
-                    let product = i.view.product.as_mut().unwrap();
-                    (product.kind, product.max_staleness_s) = (kind, limit_s);
-                    standing(i, PassStanding::Live);
-                },
-                expected,
-            );
-        }
-    }
-}
-
-#[test]
 fn one_re_presentation_after_an_unknown_opening() {
     let interrupted = |ago_ms: i64| {
         with(|i| {

@@ -3,6 +3,7 @@
 use super::codes::CodesInView;
 use super::passage::{OpenGate, Opening};
 use super::trace::{Trace, TraceKey};
+use super::visit::Visits;
 use super::{Effect, Input, LaneEvent, LaneSetup, LaneStatus, PulseKey, StaffRequest, Ticket};
 use crate::decision::{DecisionInput, Question, Refusal, Verdict};
 use crate::event::{Confirmation, EventBody, Part};
@@ -80,6 +81,7 @@ pub struct Lane {
     pub(super) presentation: u64,
     pub(super) next_ticket: u64,
     pub(super) trace: Trace,
+    pub(super) visits: Visits,
     /// Records that were not waited for: if they are stored after all, nothing opens.
     pub(super) given_up: Vec<Ticket>,
     pub(super) faults: Vec<Part>,
@@ -104,6 +106,7 @@ impl Lane {
             presentation: 0,
             next_ticket: free_pulses_from,
             trace: Trace::default(),
+            visits: Visits::default(),
             given_up: Vec::new(),
             faults: Vec::new(),
             closed: false,
@@ -126,6 +129,7 @@ impl Lane {
     pub fn handle(&mut self, event: LaneEvent, now: Now) -> Vec<Effect> {
         let mut effects = Vec::new();
         let us = now.mono_us;
+        self.end_visit(us, &mut effects);
         match event {
             LaneEvent::Seen(codes) => self.seen(&codes, us, &mut effects),
             LaneEvent::Judged { input, verdict } => self.judged(input, verdict, us, &mut effects),
@@ -146,6 +150,7 @@ impl Lane {
             LaneEvent::Woke => {}
         }
         self.expire(us, &mut effects);
+        self.look_at_visit();
         for body in self.trace.due(us) {
             self.record(body, &mut effects);
         }
@@ -159,7 +164,8 @@ impl Lane {
 
     /// When [`LaneEvent::Woke`] is due, monotonic microseconds; `None` if nothing waits.
     pub fn next_wake(&self) -> Option<u64> {
-        [self.in_view.next_wake(), self.state_ends(), self.trace.next_wake()].into_iter().flatten().min()
+        let waits = [self.in_view.next_wake(), self.state_ends(), self.trace.next_wake(), self.visits.next_wake()];
+        waits.into_iter().flatten().min()
     }
 
     /// When the present state ends by itself.
@@ -201,6 +207,7 @@ impl Lane {
         let Some(code) = self.in_view.take(codes, us) else {
             return;
         };
+        self.visits.attend();
         if let Some(admitted) = self.admitted
             && admitted.code == code
             && us.saturating_sub(admitted.at_us) < RESCAN_HOLD_US
@@ -255,22 +262,34 @@ impl Lane {
     fn refuse(&mut self, refusal: Refusal, input: &DecisionInput, us: u64, effects: &mut Vec<Effect>) {
         let reason = refusal.reason;
         let key = TraceKey { pass: refusal.pass.clone(), reason };
-        if !self.trace.counts(&key, us) {
-            let body = match &input.pass.finding {
-                Finding::Genuine { .. } => EventBody::Refused { input: Box::new(input.clone()), reason },
-                Finding::Defective(_) => EventBody::Noise { reason, token: input.pass.token },
-            };
-            let ticket = self.record(body, effects);
-            self.trace.begin(key, ticket, us);
-        }
+        let body = || match &input.pass.finding {
+            Finding::Genuine { .. } => EventBody::Refused { input: Box::new(input.clone()), reason },
+            Finding::Defective(_) => EventBody::Noise { reason, token: input.pass.token },
+        };
+        self.leave_trace(key, body, us, effects);
         self.in_view.dismiss();
         self.state = State::Refusing { refusal, code: input.pass.token, since_us: us };
+    }
+
+    /// Writes the first one of its minute, and counts those that follow.
+    pub(super) fn leave_trace(
+        &mut self,
+        key: TraceKey,
+        body: impl FnOnce() -> EventBody,
+        us: u64,
+        effects: &mut Vec<Effect>,
+    ) {
+        if !self.trace.counts(&key, us) {
+            let ticket = self.record(body(), effects);
+            self.trace.begin(key, ticket, us);
+        }
     }
 
     fn input(&mut self, input: Input, active: bool, us: u64, effects: &mut Vec<Effect>) {
         match input {
             Input::Presence => {
                 let was = std::mem::replace(&mut self.presence, active);
+                self.presence_told(active, us);
                 if active {
                     self.reconsider(Reason::NoVehicle);
                 } else if was {

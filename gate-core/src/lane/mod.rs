@@ -19,7 +19,8 @@
 //! says nothing about it. The lane goes on judging, because the next try is what shows whether it works, and shows FAULT
 //! while nobody is there; a pulse that works ends the fault, and so do staff, by the shell's word or by reopening the lane.
 //!
-//! `machine` runs the lane, `records` waits for storage, `passage` is what happens between record and passage, `status` what people see of it.
+//! `machine` runs the lane, `records` waits for storage, `passage` is what happens between record and passage, `visit` who
+//! stood there without anything coming of it, `status` what people see of it.
 
 mod codes;
 mod machine;
@@ -27,6 +28,7 @@ mod passage;
 mod records;
 mod status;
 mod trace;
+mod visit;
 
 use serde::Serialize;
 

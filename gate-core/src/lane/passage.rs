@@ -141,6 +141,7 @@ impl Lane {
     /// Asks for the pulse.
     pub(super) fn pulse(&mut self, key: PulseKey, opening: Opening, us: u64, effects: &mut Vec<Effect>) {
         effects.push(Effect::Open { key, ms: opening.ms });
+        self.visits.attend();
         let deadline_us = us.saturating_add(u64::from(opening.ms) * 1000).saturating_add(PULSE_GRACE_US);
         let opening = Opening { barrier_seen: self.barrier_open, stayed: self.presence, ..opening };
         self.state = State::Opening { key, opening, deadline_us };
@@ -275,6 +276,7 @@ impl Lane {
 
     /// gate-io is gone: what happens meanwhile is not seen.
     pub(super) fn looked_away(&mut self) {
+        self.visits.look_away();
         if let Some(opening) = self.opening_mut() {
             opening.stayed = false;
         }

@@ -10,6 +10,7 @@ mod in_view;
 mod invariants;
 mod same_pass;
 mod scripts;
+mod visits;
 mod watched;
 
 use super::*;

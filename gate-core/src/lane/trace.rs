@@ -2,6 +2,7 @@
 //!
 //! The first presentation of a minute is written at once; further ones of the same kind are counted and written as one
 //! `Repeated` event when the minute is over. Genuine passes are told apart by (pass, reason), everything else by reason.
+//! So is a visit that came to nothing because no code could be read ([`super::visit`]).
 
 use std::collections::BTreeMap;
 

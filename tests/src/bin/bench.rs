@@ -39,8 +39,11 @@ enum Bench {
         #[arg(long, default_value_t = 60_000)]
         backlog: u64,
         /// Gates that come back at once.
-        #[arg(long, default_value_t = 200)]
+        #[arg(long, default_value_t = 500)]
         gates: usize,
+        /// Minutes of ten passes a second.
+        #[arg(long, default_value_t = 10)]
+        minutes: u64,
     },
 }
 
@@ -49,8 +52,8 @@ fn main() -> ExitCode {
     let result = match arguments.bench {
         Bench::Read => read(arguments.seed),
         Bench::Decide => bench::decide::run(arguments.seed),
-        Bench::Sync { only, events, backlog, gates } => {
-            bench::sync::run(arguments.seed, &bench::sync::Options { only, events, backlog, gates })
+        Bench::Sync { only, events, backlog, gates, minutes } => {
+            bench::sync::run(arguments.seed, &bench::sync::Options { only, events, backlog, gates, minutes })
         }
     };
     match result {

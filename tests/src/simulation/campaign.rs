@@ -13,6 +13,7 @@ use gate_core::mutant::Mutant;
 use hardware::clock::Stopwatch;
 use serde_json::json;
 
+use super::checks::Figures;
 use super::template::Template;
 use super::world::{Outcome, Run, run};
 
@@ -123,11 +124,7 @@ fn report(seed: u64, outcome: &Outcome) {
 #[derive(Default)]
 struct Sum {
     failed: Vec<(u64, Vec<String>)>,
-    events: u64,
-    openings: u64,
-    extra_uses: u64,
-    unknown: u64,
-    lives: u64,
+    figures: Figures,
     trace: Vec<(u64, Hash)>,
 }
 
@@ -152,11 +149,7 @@ fn many(template: &Template, place: &Path, first: u64, count: u64, stop_at_first
                     continue;
                 }
             };
-            sum.events += outcome.figures.events;
-            sum.openings += outcome.figures.openings;
-            sum.extra_uses += outcome.figures.extra_uses;
-            sum.unknown += outcome.figures.unknown;
-            sum.lives += outcome.figures.lives;
+            sum.figures += outcome.figures;
             sum.trace.push((seed, outcome.trace));
             if !outcome.violations.is_empty() {
                 sum.failed.push((seed, outcome.violations));
@@ -197,16 +190,15 @@ fn seeds(options: &Options, template: &Template, place: &Path, first: u64) -> an
     let ok = sum.failed.is_empty() && repeats;
     let rate = options.seeds as f64 / took_s;
     println!("seeds {first} to {}: {} failed, {rate:.2} seeds/s", first + options.seeds - 1, sum.failed.len());
-    println!(
-        "{} events, {} openings, {} starts of agents, {} openings nobody knows of, {} extra uses of passes",
-        sum.events, sum.openings, sum.lives, sum.unknown, sum.extra_uses
-    );
+    let Figures { events, openings, extra_uses, unknown, resets, looks, lives, .. } = sum.figures;
+    println!("{events} events, {openings} openings, {lives} starts of agents, {unknown} openings nobody knows of");
+    println!("{extra_uses} extra uses of passes, {resets} daily resets, {looks} looks at the dashboard");
     println!("trace of all {trace}; the first {TWICE} repeat: {repeats}");
     println!(
         "{}",
         json!({"simulate": {"first": first, "seeds": options.seeds, "failed": sum.failed.len(), "per_second": rate,
-            "events": sum.events, "openings": sum.openings, "extra_uses": sum.extra_uses, "trace": trace.to_string(),
-            "repeats": repeats}, "ok": ok})
+            "events": events, "openings": openings, "extra_uses": extra_uses, "resets": resets, "looks": looks,
+            "trace": trace.to_string(), "repeats": repeats}, "ok": ok})
     );
     Ok(ok)
 }

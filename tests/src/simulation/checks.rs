@@ -1,6 +1,7 @@
 //! What must hold: while a run goes on, and when everything was mended and all had time to agree.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::AddAssign;
 use std::path::Path;
 
 use anyhow::Context;
@@ -11,6 +12,7 @@ use gate_core::ids::{DeviceId, Direction, EventId, ZoneId};
 use gate_core::time::Trust;
 use rusqlite::{Connection, OpenFlags};
 
+use super::inside::Inside;
 use super::world::World;
 
 /// Whoever was perhaps not let in may come again for so long, milliseconds.
@@ -29,8 +31,25 @@ pub struct Figures {
     pub extra_uses: u64,
     /// Admissions of which nobody knows whether the gate opened.
     pub unknown: u64,
+    /// Zones that began anew at their hour.
+    pub resets: u64,
+    /// Comparisons of the dashboard's numbers with the journals.
+    pub looks: u64,
     /// Agents that were started.
     pub lives: u64,
+}
+
+impl AddAssign for Figures {
+    fn add_assign(&mut self, other: Self) {
+        self.events += other.events;
+        self.openings += other.openings;
+        self.admissions += other.admissions;
+        self.extra_uses += other.extra_uses;
+        self.unknown += other.unknown;
+        self.resets += other.resets;
+        self.looks += other.looks;
+        self.lives += other.lives;
+    }
 }
 
 /// What was seen from outside while the run went on.
@@ -44,8 +63,14 @@ pub struct Watch {
     pub troubled_us: Vec<u64>,
     /// Passes that were shown somewhere.
     pub shown: BTreeSet<usize>,
-    /// Who is really inside each zone, by the pass they came with.
-    pub inside: BTreeMap<ZoneId, Vec<usize>>,
+    /// Who is really inside each zone.
+    pub inside: BTreeMap<ZoneId, Inside>,
+    /// At which hour a zone must have begun anew, Unix milliseconds.
+    pub begins: BTreeMap<ZoneId, i64>,
+    /// Since when a zone's number must count everybody who came later: the last hour at which it begins anew.
+    pub anew: BTreeMap<ZoneId, u64>,
+    /// Since when a zone's number may have forgotten who was there before: somebody recorded that it begins anew.
+    pub forgotten: BTreeMap<ZoneId, u64>,
     /// Who really went through: gate, and the pulse that let them.
     pub crossings: Vec<(usize, String)>,
     /// From which change on a pass is revoked.
@@ -58,6 +83,8 @@ pub struct Watch {
     pub recount_lost: bool,
     /// Recounts of the office since the backup.
     pub recounts: u64,
+    /// Recounts of the office in all.
+    pub recounts_ever: u64,
     /// Some clock was wrong at some time.
     pub clocks_lie: bool,
     /// Extra uses, by product.
@@ -102,6 +129,7 @@ impl Watch {
     pub fn restored(&mut self) {
         self.revoked.clone_from(&self.at_backup);
         self.recount_lost |= self.recounts > 0;
+        self.begins.clear();
         self.restores += 1;
     }
 }
@@ -144,6 +172,7 @@ impl World<'_> {
         let held = self.check_cloud(&journals)?;
         let history = fold(&held);
         self.check_numbers(&history)?;
+        self.check_resets(&history, &held);
         self.check_passes(&history, &held);
         let back: BTreeSet<EventId> = held.iter().filter_map(|event| event::taken_back(&event.body)).collect();
         self.check_known_uses(&held, &back)?;
@@ -237,8 +266,12 @@ impl World<'_> {
         }
         let mut events = Vec::new();
         let mut missing: BTreeSet<EventId> = journals.keys().copied().collect();
-        for bytes in held {
-            let event = Event::decode(&bytes)?;
+        let held = held
+            .into_iter()
+            .map(|bytes| Ok((Event::decode(&bytes)?, bytes)))
+            .collect::<anyhow::Result<Vec<(Event, Vec<u8>)>>>()?;
+        self.check_chains(&held);
+        for (event, bytes) in held {
             match journals.get(&event.id) {
                 Some(written) if *written == bytes => {}
                 Some(_) if self.is_withdrawn(event.id) => {}
@@ -270,7 +303,9 @@ impl World<'_> {
         let overview = cloud.send_json("GET", &path, None)?.body;
         let pool = history.zones.get(&self.template.pool);
         let counted = pool.map_or(0, |zone| i64::from(zone.count.occupancy()));
-        let really = self.watch.inside.get(&self.template.pool).map_or(0, Vec::len).try_into().unwrap_or(i64::MAX);
+        let since = self.watch.anew.get(&self.template.pool).copied().unwrap_or(0);
+        let (came, left) = self.watch.inside.get(&self.template.pool).map_or((0, 0), |inside| inside.since(since));
+        let really = i64::try_from(came)? - i64::try_from(left)?;
         let fair = !self.watch.clocks_lie && self.watch.restores == 0 && self.watch.withdrawn.is_empty();
         if fair && counted < really {
             self.violated(None, &format!("E13: {really} are in the pool, {counted} are counted"));
@@ -278,18 +313,28 @@ impl World<'_> {
         for (name, zone) in [("Lot", self.template.lot), ("Pool", self.template.pool), ("Site", self.template.site)] {
             let follows = history.zones.get(&zone).map_or(0, |zone| zone.count.occupancy());
             let id = zone.to_string();
-            let shown =
-                overview["zones"].as_array().and_then(|zones| zones.iter().find(|one| one["id"] == id.as_str()));
-            let shown = shown.and_then(|one| one["occupancy"].as_u64());
+            let said = overview["zones"].as_array().into_iter().flatten().find(|one| one["id"] == id.as_str());
+            let shown = said.and_then(|one| one["occupancy"].as_u64());
             if shown != Some(u64::from(follows)) {
                 self.violated(
                     None,
                     &format!("I4: the cloud shows {shown:?} in {name}, {follows} follow from the events"),
                 );
             }
+            let exact = history.zones.get(&zone).map(|zone| zone.estimate());
+            let bounds = said.map(|one| (one["low"].as_u64(), one["high"].as_u64()));
+            let follow = exact.map_or((0, 0), |exact| (u64::from(exact.low), u64::from(exact.high)));
+            if bounds != Some((Some(follow.0), Some(follow.1))) {
+                self.violated(
+                    None,
+                    &format!("E13: all are heard, the cloud says {bounds:?} in {name}, {follow:?} follow"),
+                );
+            }
             for gate in 0..self.gates.len() {
                 let known = self.gate_counts(gate, zone);
-                let exempt = self.watch.withdrawn.contains(&gate) || self.watch.recount_lost;
+                // What an older card and an older backup have both lost, only the other gates' counts remember.
+                let both_lost = self.watch.set_back.is_some() && self.watch.restores > 0;
+                let exempt = self.watch.withdrawn.contains(&gate) || self.watch.recount_lost || both_lost;
                 if known.is_some_and(|known| known != follows) && !exempt {
                     self.violated(
                         Some(gate),
@@ -327,6 +372,36 @@ impl World<'_> {
             self.violated(None, &format!("I5: {counted:?} extra uses of the products, the cloud reports {reported:?}"));
         }
         Ok(())
+    }
+
+    /// Every zone that begins anew each day did so at its hour, and nobody did it twice.
+    fn check_resets(&mut self, history: &History, events: &[Event]) {
+        for (zone, at_ms) in self.watch.begins.clone() {
+            // What a gate with an older card says is kept aside until somebody has looked.
+            if self.watch.set_back.is_some() {
+                break;
+            }
+            let rests = history.zones.get(&zone).map(|zone| zone.count.basis().at_ms);
+            if rests.is_none_or(|rests| rests < at_ms) {
+                self.violated(None, &format!("D54: {zone} was to begin anew at {at_ms}, it rests on {rests:?}"));
+            }
+        }
+        // Each count by people may win over a reset that had not heard of it, which is made once more then.
+        let mut made: BTreeMap<_, u64> = BTreeMap::new();
+        for event in events {
+            if let EventBody::Recounted(recount) = &event.body
+                && recount.before.is_some()
+            {
+                let times = made.entry((event.id.device, recount.zone, recount.at_ms)).or_default();
+                *times += 1;
+                if recount.at_ms % 60_000 != 0 {
+                    self.violated(None, &format!("D54: {} lets a zone begin anew between two minutes", event.id));
+                }
+                if *times > 1 + self.watch.recounts_ever {
+                    self.violated(None, &format!("D54: {} lets a zone begin anew again, {times} times", event.id));
+                }
+            }
+        }
     }
 
     fn gate_counts(&self, gate: usize, zone: ZoneId) -> Option<u32> {

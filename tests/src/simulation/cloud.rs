@@ -22,6 +22,7 @@ const SESSION_PATH: &str = "/v1/session";
 
 /// The cloud, as long as it runs.
 pub struct Cloud {
+    app: cloud_sync::App,
     router: axum::Router,
     runtime: tokio::runtime::Runtime,
     clock: Arc<AtomicI64>,
@@ -58,13 +59,18 @@ impl Cloud {
         config.entropy = Entropy::seeded(seed);
         let reading = Arc::clone(&clock);
         config.clock = Arc::new(move || reading.load(Ordering::Relaxed));
-        let router = runtime.block_on(cloud_sync::open(config)).context("the cloud opens its folder")?.router();
-        Ok(Self { router, runtime, clock, data: data.to_path_buf(), cookie })
+        let app = runtime.block_on(cloud_sync::open(config)).context("the cloud opens its folder")?;
+        Ok(Self { router: app.clone().router(), app, runtime, clock, data: data.to_path_buf(), cookie })
     }
 
     /// Moves its clock.
     pub fn set_clock(&self, now_ms: i64) {
         self.clock.store(now_ms, Ordering::Relaxed);
+    }
+
+    /// It does what it does by itself.
+    pub fn make_rounds(&self) {
+        self.runtime.block_on(cloud_sync::make_rounds(&self.app));
     }
 
     /// Its database, for looking on from outside.

@@ -116,8 +116,12 @@ impl World<'_> {
             let at = 3_000_000 + self.below(chaos_us - 3_000_000);
             self.watch.ambushes.push(at);
         }
+        // A backup from before a season is more than the 90 days promise.
+        let mut first_backup = 5_000_000;
+        let mut room = chaos_us / 2;
         if let Some(days) = self.plan.season_days {
             let at = chaos_us / 4 + self.below(chaos_us / 2);
+            (first_backup, room) = (at + 500_000, chaos_us / 10);
             let wakes = [Wakes::Right, Wakes::AtTheCut, Wakes::In1970];
             let wakes = wakes[usize::try_from(self.below(3)).unwrap_or(0)];
             self.at(at, What::Fault(Fault::Season(days, wakes)));
@@ -134,8 +138,8 @@ impl World<'_> {
             self.at(back, What::Fault(Fault::SetBack(gate)));
         }
         if self.plan.restore {
-            let backup = 5_000_000 + self.below(chaos_us / 2);
-            let restore = backup + 5_000_000 + self.below(chaos_us / 3);
+            let backup = first_backup + self.below(room);
+            let restore = backup + 5_000_000 + self.below(room);
             self.at(backup, What::Fault(Fault::Backup));
             self.at(restore, What::Fault(Fault::Restore));
         }
@@ -191,7 +195,7 @@ impl World<'_> {
                 self.kill_agent(gate);
                 self.kill_hand(gate);
                 self.gates[gate].powered = false;
-                self.watch.clocks_lie = true;
+                self.watch.clocks_lie |= !matches!(wakes, Wakes::Right);
                 let true_ms = self.true_ms();
                 let offset = match wakes {
                     Wakes::Right => 0,
@@ -310,6 +314,10 @@ impl World<'_> {
             self.later(after, What::Fault(Fault::PowerBack(gate, offset_ms)));
         }
         self.leap_ms += slept_ms;
+        // The hour at which zones begin anew has gone by, many times.
+        for zone in [self.template.lot, self.template.pool] {
+            self.watch.anew.insert(zone, self.now_us);
+        }
     }
 
     fn power_back(&mut self, gate: usize, offset_ms: i64) -> anyhow::Result<()> {

@@ -1,6 +1,6 @@
 //! At a gate: brain, hand and disk, and the time that each of them takes.
 
-use gate_agent::lane_runner::StorageNews;
+use gate_agent::lane_runner::{Job, StorageNews};
 use gate_core::lane::Ticket;
 use hardware::gate_io::hand::HandEvent;
 use hardware::lines::Input;
@@ -86,7 +86,15 @@ impl World<'_> {
         agent.busy = false;
         let Some(job) = agent.jobs.pop_front() else { return };
         let told = format!("{job:?}");
+        let resets = matches!(job, Job::ResetZones { .. });
+        let head = resets.then(|| agent.with_writer(|replica| replica.journal_head()));
         let news = if fails { refused(&job) } else { agent.with_writer(|replica| job.carry_out(replica)) };
+        if head.is_some_and(|head| head != agent.with_writer(|replica| replica.journal_head())) {
+            let zone = self.gates[gate].made.zone;
+            self.watch.forgotten.insert(zone, self.now_us);
+            self.watch.figures.resets += 1;
+            self.tell(Some(gate), "the gate lets its zone begin anew");
+        }
         if let Some(StorageNews::Stored(_, event)) = &news {
             self.watch.durable(gate, &event.to_string());
         }
@@ -240,7 +248,6 @@ impl World<'_> {
 
 /// What a disk that takes nothing says.
 fn refused(job: &gate_agent::lane_runner::Job) -> Option<StorageNews> {
-    use gate_agent::lane_runner::Job;
     match job {
         Job::Record { ticket: Some(Ticket(number)), .. } => {
             Some(StorageNews::NotStored(Ticket(*number), "the disk takes nothing".to_owned()))

@@ -7,12 +7,15 @@
 //!
 //! A crash leaves what SQLite had committed. That a commit survives a power cut on a real card is shown by the power cuts.
 
+mod apart;
 pub mod campaign;
+mod chains;
 mod checks;
 mod cloud;
 mod faults;
 mod gate;
 mod hand;
+mod inside;
 mod machines;
 mod office;
 mod people;

@@ -1,8 +1,14 @@
 //! What managers do meanwhile, through the cloud's own API.
 
+use gate_core::ids::ZoneId;
 use serde_json::json;
 
+use super::inside::Inside;
+use super::template::BEGIN_MS;
 use super::world::{What, World};
+
+/// The minute of the day at which every run begins, in the venue's time.
+const BEGIN_MINUTE: u64 = 14 * 60 + 40;
 
 /// An act of the office.
 #[derive(Clone, Copy, Debug)]
@@ -15,6 +21,8 @@ pub enum Office {
     Recount,
     /// Withdraws the device of a gate.
     Withdraw(usize),
+    /// Lets a zone begin anew each day at a minute of the day.
+    BeginAnew(ZoneId, u64),
 }
 
 impl World<'_> {
@@ -28,6 +36,13 @@ impl World<'_> {
                 _ => Office::Recount,
             };
             self.at(at, What::Office(act));
+        }
+        if self.percent(40) {
+            let zone = if self.percent(50) { self.template.lot } else { self.template.pool };
+            let minutes = 1 + self.below(self.plan.chaos_us / 60_000_000);
+            let told = 1_000_000 + self.below(minutes * 60_000_000 - 2_000_000);
+            self.at(told, What::Office(Office::BeginAnew(zone, BEGIN_MINUTE + minutes)));
+            self.at(minutes * 60_000_000, What::Anew(zone));
         }
         if self.percent(25) {
             let at = 2_000_000 + self.below(self.plan.chaos_us);
@@ -73,11 +88,23 @@ impl World<'_> {
                     self.at(self.now_us, What::Fault(super::faults::Fault::Way(*deaf, cut, 45_000_000)));
                 }
                 let Some(cloud) = &mut self.cloud else { return Ok(()) };
-                let observed = self.watch.inside.get(&pool).map_or(0, Vec::len);
+                let observed = self.watch.inside.get(&pool).map_or(0, Inside::count);
                 let said = json!({"observed": observed, "reason": "counted by hand"});
                 cloud.send_json("POST", &format!("/v1/venues/{venue}/zones/{pool}/recount"), Some(&said))?;
                 self.watch.recounts += 1;
+                self.watch.recounts_ever += 1;
+                self.watch.anew.remove(&pool);
                 self.tell(None, &format!("the office counts {observed} in the pool"));
+            }
+            Office::BeginAnew(zone, minute) => {
+                let body = json!({"daily_reset_min": minute});
+                cloud.send_json("PATCH", &format!("/v1/venues/{venue}/zones/{zone}"), Some(&body))?;
+                // Months later the venue's clock may show another hour.
+                if self.watch.restores == 0 && self.leap_ms == 0 {
+                    let at_ms = BEGIN_MS + (minute - BEGIN_MINUTE).cast_signed() * 60_000;
+                    self.watch.begins.insert(zone, at_ms);
+                }
+                self.tell(None, &format!("the office lets {zone} begin anew each day at minute {minute}"));
             }
             Office::Withdraw(gate) => {
                 let device = self.gates[gate].made.enrolled.device;
@@ -86,13 +113,36 @@ impl World<'_> {
                 self.tell(Some(gate), "the office withdraws the device");
             }
         }
-        let news: Vec<usize> = (0..self.gates.len()).collect();
-        for gate in news {
+        self.hint();
+        Ok(())
+    }
+
+    /// The cloud says to those whom it reaches that there is news.
+    fn hint(&mut self) {
+        for gate in 0..self.gates.len() {
             let way = self.gates[gate].way;
             if !way.up_cut && !way.down_cut {
                 let takes = 5_000 + self.below(40_000);
                 self.later(takes, What::Hint(gate));
             }
+        }
+    }
+
+    /// The cloud does what it does by itself.
+    pub(super) fn rounds(&mut self) -> anyhow::Result<()> {
+        self.later(20_000_000, What::Rounds);
+        let (now_us, true_ms) = (self.now_us, self.true_ms());
+        let Some(cloud) = &self.cloud else { return Ok(()) };
+        cloud.set_clock(true_ms);
+        let before = super::checks::position(&cloud.database())?;
+        cloud.make_rounds();
+        if super::checks::position(&cloud.database())? > before {
+            self.watch.figures.resets += 1;
+            self.tell(None, "the cloud lets a zone begin anew");
+            for zone in [self.template.lot, self.template.pool] {
+                self.watch.forgotten.insert(zone, now_us);
+            }
+            self.hint();
         }
         Ok(())
     }

@@ -7,6 +7,8 @@ use hardware::reader::ReaderEvent;
 
 use super::gate::Visit;
 use super::hand::Edge;
+use super::inside::Inside;
+use super::template::LOT_PLACES;
 use super::world::{What, World};
 
 /// What a visitor does.
@@ -30,8 +32,8 @@ pub enum Step {
 
 /// Frames are looked at this often while something is in view, microseconds.
 const FRAME_US: u64 = 120_000;
-/// A verdict must be seen this soon after the pass was held up, microseconds: a second, and the slowest commit.
-const ANSWER_US: u64 = 1_500_000;
+/// A verdict must be seen this soon after the pass was held up, microseconds.
+const ANSWER_US: u64 = 1_000_000;
 
 impl World<'_> {
     /// Somebody comes to a gate.
@@ -74,13 +76,13 @@ impl World<'_> {
         let (zone, free) = (made.zone, made.free_exit);
         if made.direction == Direction::Out {
             // People stay a while, so that the lot is nearly always nearly full.
-            let there = self.watch.inside.get(&zone).map_or(0, Vec::len);
-            let room = there + 1 < super::template::LOT_PLACES as usize;
+            let there = self.watch.inside.get(&zone).map_or(0, Inside::count);
+            let room = there + 1 < LOT_PLACES as usize;
             if zone == self.template.lot && room && self.percent(85) {
                 return None;
             }
-            let inside = self.watch.inside.get(&zone).cloned().unwrap_or_default();
-            let one = *inside.get(usize::try_from(self.below(inside.len() as u64)).unwrap_or(0))?;
+            let one = usize::try_from(self.below(there as u64)).unwrap_or(0);
+            let one = self.watch.inside.get(&zone)?.pass(one)?;
             return Some(if free && self.percent(50) { None } else { Some(one) });
         }
         let count = self.template.passes.len() as u64;
@@ -185,25 +187,18 @@ impl World<'_> {
         self.watch.crossings.push((gate, by.clone()));
         let inside = self.watch.inside.entry(zone).or_default();
         match direction {
-            // Whoever came by the button has no pass: any number stands for them.
-            Direction::In => inside.push(visit.pass.unwrap_or(0)),
-            Direction::Out => {
-                let at = inside.iter().position(|one| Some(*one) == visit.pass).unwrap_or(0);
-                if !inside.is_empty() {
-                    inside.remove(at);
-                }
-            }
+            Direction::In => inside.enter(visit.pass.unwrap_or(0), visit.shown_us),
+            Direction::Out => inside.leave(visit.pass, self.now_us),
         }
-        let there = inside.len();
+        let there = inside.count();
+        let (counted, before) = inside.since(self.watch.forgotten.get(&zone).copied().unwrap_or(0));
         self.tell(Some(gate), &format!("visitor {} is through by {by}; {there} are inside", visit.id));
         // Where nobody watches the passage, whoever stands before the open exit has left.
         let lot_is_true = self.watch.set_back.is_none();
         let leaving = self.leaving(zone, gate);
-        if zone == self.template.lot && there > super::template::LOT_PLACES as usize + leaving && lot_is_true {
-            self.violated(
-                Some(gate),
-                &format!("capacity: {there} vehicles are in {} places", super::template::LOT_PLACES),
-            );
+        let places = LOT_PLACES as usize;
+        if zone == self.template.lot && counted > places + leaving + before && lot_is_true {
+            self.violated(Some(gate), &format!("capacity: {counted} vehicles are in {places} places"));
         }
     }
 

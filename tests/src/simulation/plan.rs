@@ -38,7 +38,7 @@ impl Plan {
                 LaneInputs { presence: watched, barrier: watched }
             })
             .collect();
-        let mut plan = Self {
+        Self {
             gates,
             inputs,
             chaos_us: (120 + below(240)) * 1_000_000,
@@ -49,9 +49,6 @@ impl Plan {
             set_back: below(9) == 0,
             season_days: [Some(100 + below(140).cast_signed()), None][usize::from(below(7) != 0)],
             seed_of_cloud: below(u64::MAX),
-        };
-        // A backup from before a season, or beside a card that was set back, is more than the 90 days promise.
-        plan.restore &= plan.season_days.is_none() && !plan.set_back;
-        plan
+        }
     }
 }

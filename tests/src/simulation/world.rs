@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use gate_agent::lane_runner::{HEARTBEAT, StorageNews, beats_by_itself};
 use gate_agent::sync::{RoadAnswer, RoadRequest, SyncError};
-use gate_core::ids::Hash;
+use gate_core::ids::{Hash, ZoneId};
 use gate_core::lane::LaneEvent;
 use hardware::compose::Chance;
 use hardware::gate_io::hand::HandEvent;
@@ -71,6 +71,12 @@ pub enum What {
     MustBeSafe(usize, u64),
     /// The operator has what was put aside tried again.
     Release(usize),
+    /// The cloud does what it does by itself.
+    Rounds,
+    /// The hour at which a zone begins anew.
+    Anew(ZoneId),
+    /// Somebody looks at the dashboard.
+    Look,
     /// Everything is mended from here on.
     Heal,
 }
@@ -213,6 +219,8 @@ impl<'a> World<'a> {
         world.plan_office();
         let chaos_us = world.plan.chaos_us;
         world.at(chaos_us, What::Heal);
+        world.later(1_000_000, What::Rounds);
+        world.later(10_000_000, What::Look);
         Ok(world)
     }
 
@@ -335,6 +343,9 @@ impl<'a> World<'a> {
             | What::Line(..)
             | What::MustBeSafe(..)
             | What::Release(_)
+            | What::Rounds
+            | What::Anew(_)
+            | What::Look
             | What::Heal => None,
         };
         let what = match of_loop {
@@ -427,6 +438,14 @@ impl<'a> World<'a> {
                     agent.with_writer(|replica| replica.release_quarantine())?;
                 }
                 self.engine_soon(gate, 1_000);
+            }
+            What::Rounds => self.rounds()?,
+            What::Anew(zone) => {
+                self.watch.anew.insert(zone, self.now_us);
+            }
+            What::Look => {
+                self.later(17_000_000, What::Look);
+                self.look_at_numbers()?;
             }
             What::Heal => self.heal()?,
         }

@@ -1,6 +1,8 @@
 // Every call to the server, with the shapes it answers. Errors are problem+json;
 // one that isn't (a proxy, no network) is told apart, because the cure differs.
 
+import type { Conflict, ConflictState, ConflictWhole, Person, Recounted, Replayed } from './conflicts.ts';
+
 export interface FieldProblem {
   pointer: string;
   detail: string;
@@ -126,7 +128,26 @@ export interface PassFound {
 
 const TIMEOUT_MS = 20_000;
 
+/** A part of a long list, and the address of the next one. */
+export interface Part<T> {
+  items: T[];
+  next: string | null;
+}
+
+async function part<T>(path: string): Promise<Part<T>> {
+  const response = await send('GET', path);
+  const next = /<([^>]+)>;\s*rel="?next"?/.exec(response.headers.get('link') ?? '')?.[1] ?? null;
+  return { items: (await response.json()) as T[], next };
+}
+
 async function call<T>(method: string, path: string, body?: unknown, headers: Record<string, string> = {}): Promise<T> {
+  const response = await send(method, path, body, headers);
+  if (response.status === 204) return undefined as T;
+  const text = await response.text();
+  return (text === '' ? undefined : JSON.parse(text)) as T;
+}
+
+async function send(method: string, path: string, body?: unknown, headers: Record<string, string> = {}): Promise<Response> {
   const init: RequestInit = {
     method,
     credentials: 'same-origin',
@@ -145,9 +166,7 @@ async function call<T>(method: string, path: string, body?: unknown, headers: Re
     throw new ApiError(0, 'no answer', null, []);
   }
   if (!response.ok) throw await problem(response);
-  if (response.status === 204) return undefined as T;
-  const text = await response.text();
-  return (text === '' ? undefined : JSON.parse(text)) as T;
+  return response;
 }
 
 async function problem(response: Response): Promise<ApiError> {
@@ -202,5 +221,17 @@ export const api = {
   issue: (venue: string, key: string, batch: BatchAsked) =>
     call<Batch>('POST', at(venue, 'batches'), batch, { 'Idempotency-Key': key }),
   lookup: (venue: string, code: string) => call<{ passes: PassFound[] }>('GET', at(venue, `passes/lookup?code=${encodeURIComponent(code)}`)),
+  people: (venue: string) => list<Person>(at(venue, 'people')),
+  conflicts: (venue: string, state: ConflictState, kind: string) =>
+    part<Conflict>(at(venue, `conflicts?state=${state}&limit=50${kind === '' ? '' : `&kind=${encodeURIComponent(kind)}`}`)),
+  moreConflicts: (next: string) => part<Conflict>(next),
+  conflict: (venue: string, id: string) => call<ConflictWhole>('GET', at(venue, `conflicts/${encodeURIComponent(id)}`)),
+  assign: (venue: string, id: string, person: string) =>
+    call<Conflict>('POST', at(venue, `conflicts/${encodeURIComponent(id)}/assign`), { person_id: person }),
+  resolve: (venue: string, id: string, action: 'close' | 'release' | 'withdraw' | 'retry', note: string) =>
+    call<Conflict>('POST', at(venue, `conflicts/${encodeURIComponent(id)}/resolve`), { action, note }),
+  replay: (venue: string, event: string) => call<Replayed>('GET', at(venue, `events/${event.split('/').map(encodeURIComponent).join('/')}/replay`)),
+  recount: (venue: string, zone: string, observed: number, reason: string) =>
+    call<Recounted>('POST', at(venue, `zones/${encodeURIComponent(zone)}/recount`), { observed, reason }),
   revoke: (venue: string, cti: string) => call<unknown>('POST', at(venue, `passes/${encodeURIComponent(cti)}/revoke`), {}),
 };

@@ -63,6 +63,7 @@ describe('trend', () => {
     gates: [],
     rates: { bucket_s: 900, buckets },
     refusals: [],
+    open_conflicts: 0,
   });
   const earlier = { start_ms: 0, entries: 20, exits: 10 };
   const newest = { start_ms: 900_000, entries: 2, exits: 5 };
@@ -77,7 +78,7 @@ describe('trend', () => {
 });
 
 describe('a live message', () => {
-  const overview = { seq: 3, now_ms: 1, zones: [], gates: [], rates: { bucket_s: 900, buckets: [] }, refusals: [] };
+  const overview = { seq: 3, now_ms: 1, zones: [], gates: [], rates: { bucket_s: 900, buckets: [] }, refusals: [], open_conflicts: 0 };
   it('is read', () => {
     expect(parseLive(JSON.stringify({ seq: 3, overview }))?.overview).toEqual(overview);
   });

@@ -45,6 +45,8 @@ export interface Overview {
   gates: GateNow[];
   rates: { bucket_s: number; buckets: Bucket[] };
   refusals: Refused[];
+  /** What waits for somebody in the inbox. */
+  open_conflicts: number;
 }
 
 export interface OverviewMessage {

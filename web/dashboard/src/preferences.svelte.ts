@@ -1,6 +1,12 @@
 // What this viewer chose for this browser: language, light or dark, venue.
+import { inbox, type InboxWords } from '@gate/shared/words/inbox.ts';
 import { office, type OfficeWords } from '@gate/shared/words/office.ts';
 import { LANGS, preferred, speaker, type Lang, type Say } from '@gate/shared/words/words.ts';
+
+const inboxSayings: Record<Lang, Say<InboxWords>> = {
+  en: speaker<InboxWords>('en', inbox.en),
+  ro: speaker<InboxWords>('ro', inbox.ro),
+};
 
 export type Theme = 'auto' | 'light' | 'dark';
 
@@ -64,6 +70,9 @@ export const preferences = new Preferences();
 
 /** A word in the chosen language. Templates that use it follow the switch. */
 export const say: Say<OfficeWords> = (key, values) => sayings[preferences.lang](key, values);
+
+/** A word of the inbox in the chosen language. */
+export const sayInbox: Say<InboxWords> = (key, values) => inboxSayings[preferences.lang](key, values);
 
 function paint(): void {
   const dark = preferences.theme === 'dark' || (preferences.theme === 'auto' && darkDevice.matches);

@@ -1,9 +1,10 @@
 // Which page is shown. Addresses are plain paths, so that a page can be bookmarked and the back button works.
-export const PAGES = ['live', 'issue', 'lookup', 'gates', 'zones', 'vendors'] as const;
+export const PAGES = ['live', 'inbox', 'issue', 'lookup', 'gates', 'zones', 'vendors'] as const;
 export type PageName = (typeof PAGES)[number];
 
 export const hrefs: Record<PageName, string> = {
   live: '/',
+  inbox: '/inbox',
   issue: '/issue',
   lookup: '/lookup',
   gates: '/gates',
@@ -11,7 +12,13 @@ export const hrefs: Record<PageName, string> = {
   vendors: '/vendors',
 };
 
+/** The one thing of a page that is open, where a page has such: `/inbox/3d1adf…`. */
+function itemAt(path: string): string | null {
+  return /^\/inbox\/([0-9a-f]{1,64})\/*$/.exec(path)?.[1] ?? null;
+}
+
 function pageAt(path: string): PageName | null {
+  if (itemAt(path) !== null) return 'inbox';
   const plain = path.length > 1 ? path.replace(/\/+$/, '') : path;
   return PAGES.find((page) => hrefs[page] === plain) ?? null;
 }
@@ -20,6 +27,10 @@ class Route {
   page = $state<PageName | null>(pageAt(location.pathname));
   /** Counts moves inside the app: the first page must not steal focus, later ones move it to their heading. */
   moves = $state(0);
+  /** Counts openings and closings of an item within one page, which places the focus itself. */
+  steps = $state(0);
+  /** What is open on the page, by its id. */
+  item = $state<string | null>(itemAt(location.pathname));
 
   follow(): () => void {
     const back = () => this.#arrive();
@@ -32,13 +43,22 @@ class Route {
     };
   }
 
-  go(page: PageName): void {
-    history.pushState(null, '', hrefs[page]);
+  go(path: string): void {
+    history.pushState(null, '', path);
     this.#arrive();
   }
 
   #arrive(): void {
-    this.page = pageAt(location.pathname);
+    const page = pageAt(location.pathname);
+    const item = itemAt(location.pathname);
+    // Within a page the page itself says where to look.
+    const within = page === this.page && item !== this.item;
+    this.page = page;
+    this.item = item;
+    if (within) {
+      this.steps += 1;
+      return;
+    }
     this.moves += 1;
     scrollTo(0, 0);
   }
@@ -51,7 +71,7 @@ class Route {
     const page = pageAt(link.pathname);
     if (page === null || link.hash) return;
     event.preventDefault();
-    this.go(page);
+    this.go(link.pathname);
   }
 }
 

@@ -53,6 +53,7 @@ describe('status line', () => {
     ['events the cloud refused', { quarantined: 2 }, ['2 SET ASIDE']],
     ['a gate nobody set up', { not_deciding: 'not_set_up' }, ['NOT SET UP YET']],
     ['a withdrawn gate', { not_deciding: 'withdrawn' }, ['WITHDRAWN BY THE OFFICE']],
+    ['a card from another machine', { not_deciding: 'other_machine' }, ['CARD OF ANOTHER MACHINE']],
     ['a replica that cannot be read', { not_deciding: 'unreadable' }, ['MEMORY UNREADABLE']],
     ['a reason of a newer gate', { not_deciding: 'moonstruck' }, ['NOT DECIDING']],
     ['nothing', { quarantined: 0, not_deciding: null }, []],

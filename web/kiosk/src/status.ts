@@ -15,7 +15,7 @@ export interface Item {
 }
 
 /** Why a gate does not decide, in the page's words; a reason that a newer gate gives has none yet. */
-const NOT_DECIDING = ['not_set_up', 'withdrawn', 'unreadable'] as const;
+const NOT_DECIDING = ['not_set_up', 'withdrawn', 'other_machine', 'unreadable'] as const;
 
 /** `sinceMs` is how long ago the message came: its ages have grown by that much. */
 export function items(

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { age, clockTime, moment, number, percent, sentence } from './format.ts';
+import { age, clockTime, moment, number, percent, sentence, span } from './format.ts';
 
 const SECOND = 1_000;
 const MINUTE = 60 * SECOND;
@@ -54,4 +54,13 @@ describe('sentence', () => {
   ] as const)('%s %s', (lang, title, expected) => {
     expect(sentence(lang, title)).toBe(expected);
   });
+});
+
+it.each([
+  [90, '90 seconds', '90 de secunde'],
+  [-5_400, '-90 minutes', '-90 de minute'],
+  [3 * 3_600, '3 hours', '3 ore'],
+  [20 * 86_400, '20 days', '20 de zile'],
+])('a length of %i s', (seconds, en, ro) => {
+  expect([span('en', seconds), span('ro', seconds)]).toEqual([en, ro]);
 });

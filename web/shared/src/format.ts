@@ -34,6 +34,13 @@ export function percent(lang: Lang, value: number): string {
   return new Intl.NumberFormat(lang, { style: 'percent', maximumFractionDigits: 0 }).format(value / 100);
 }
 
+/** A length of time in its largest sensible unit, with its sign. */
+export function span(lang: Lang, seconds: number): string {
+  const size = Math.abs(seconds) * 1_000;
+  const [unit, length] = size < 2 * MINUTE ? ['second', 1_000] : size < 2 * HOUR ? ['minute', MINUTE] : size < 2 * DAY ? ['hour', HOUR] : ['day', DAY];
+  return new Intl.NumberFormat(lang, { style: 'unit', unit, unitDisplay: 'long' }).format(Math.trunc((seconds * 1_000) / length));
+}
+
 /** Hours and minutes in the venue's zone. */
 export function clockTime(lang: Lang, ms: number, timeZone?: string): string {
   return new Intl.DateTimeFormat(lang, { hour: '2-digit', minute: '2-digit', hourCycle: 'h23', ...zone(timeZone) }).format(ms);

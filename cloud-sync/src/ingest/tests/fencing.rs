@@ -116,6 +116,7 @@ async fn a_card_that_was_put_back_goes_on_when_a_manager_says_so() {
     let shown =
         lot.world.get(&lot.world.at(&format!("conflicts/{}", found[0]["id"].as_str().unwrap()))).await.ok().json();
     assert_eq!(shown["events"][0]["kind"], "epoch_opened");
+    assert_eq!(shown["fenced"], true, "its gate waits");
     assert_eq!(shown["against"][0]["id"], events[2].event.id.to_string(), "{shown}");
     let give = async || {
         let path = lot.world.at(&format!("zones/{}", lot.entrance.zone));
@@ -125,6 +126,9 @@ async fn a_card_that_was_put_back_goes_on_when_a_manager_says_so() {
     give().await.is_problem(409, "rights_held");
     resolve(&lot, &found[0], "close").await.is_problem(409, "fenced");
     resolve(&lot, &found[0], "release").await.ok();
+    let shown =
+        lot.world.get(&lot.world.at(&format!("conflicts/{}", found[0]["id"].as_str().unwrap()))).await.ok().json();
+    assert_eq!(shown["fenced"], false);
     assert_eq!(lot.occupancy().await, 3, "what was kept aside is applied");
     assert_eq!(figures(&lot).await["parked"], 0);
     let reply = lot.entrance.push(&lot.world, &sent).await;

@@ -120,6 +120,8 @@ async fn poison_has_an_owner_can_be_given_away_tried_again_and_resolved_and_all_
     let at = |what: &str| lot.world.at(&format!("conflicts/{id}/{what}"));
     lot.world.post(&at("assign"), json!({"person_id": "nobody"})).await.is_problem(422, "invalid");
     let me = lot.world.get("/v1/session").await.ok().json()["user"]["id"].clone();
+    let people = lot.world.get(&lot.world.at("people")).await.ok().json();
+    assert_eq!(people, json!([{"id": me, "name": "Owner", "role": "owner"}]), "to whom it can be given");
     let given = lot.world.post(&at("assign"), json!({"person_id": me})).await.ok().json();
     assert_eq!(given["owner"]["id"], me);
     lot.world.post(&at("resolve"), json!({"note": ""})).await.is_problem(422, "invalid");

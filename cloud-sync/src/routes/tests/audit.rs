@@ -215,7 +215,7 @@ async fn every_kind_of_entry_leads_from_what_was_to_what_is() {
         let me = world.get("/v1/session").await.ok().json()["user"]["id"].clone();
         let conflict = async || world.get(&world.at(&format!("conflicts/{id}"))).await.ok().json();
         let part = |mut whole: Value| {
-            for derived in ["events", "against", "owner", "standing"] {
+            for derived in ["events", "against", "owner", "standing", "fenced"] {
                 whole.as_object_mut().unwrap().remove(derived);
             }
             whole

@@ -20,6 +20,8 @@ const ALONE_MS: i64 = 30 * 86_400_000;
 const LIMIT_S: f64 = 300.0;
 /// The slowest verdicts may be later by this, ms.
 const LATER_LIMIT_MS: f64 = 20.0;
+/// And the slowest of all is no later than this.
+const SLOWEST_LIMIT_MS: f64 = 200.0;
 /// Fewer than this are sent before anybody could notice.
 const BACKLOG: u64 = 5_000;
 /// Presentations of a window.
@@ -102,6 +104,7 @@ pub(super) async fn measure(seed: u64, events: u64, figures: &mut Figures) -> an
     figures.told("backlog: frame to relay sending, p50", "ms", percentile(&busy, 50));
     figures.told("backlog: frame to relay idle, p95", "ms", percentile(&idle, 95));
     figures.told("backlog: frame to relay sending, p95", "ms", percentile(&busy, 95));
+    figures.most("backlog: frame to relay sending, slowest", "ms", percentile(&busy, 100), SLOWEST_LIMIT_MS);
     let later = percentile(&busy, 95) - percentile(&idle, 95);
     figures.most("backlog: p95 later by", "ms", later, LATER_LIMIT_MS);
     drop(gate);

@@ -1,4 +1,4 @@
-//! Two hundred gates whose network comes back at one moment.
+//! Five hundred gates whose network comes back at one moment.
 
 use std::time::Duration;
 

@@ -6,13 +6,15 @@
 //! 4. `writes`: bytes and syncs of the agent for an admission.
 //! 5. `backlog`: a month without network, 60,000 events, going up while people present passes.
 //! 6. `roads`: verdicts while the network misbehaves in every way, in turns with a good one.
-//! 7. `herd`: 200 gates that come back at once.
+//! 7. `herd`: 500 gates that come back at once.
+//! 8. `scans`: ten passes a second for ten minutes beside a replica that is fetched anew.
 
 mod backlog;
 mod herd;
 mod ingest;
 mod lane;
 mod news;
+mod scans;
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -23,7 +25,7 @@ use crate::world::device::{Device, Passes, Post};
 use crate::world::{Cloud, Office, fresh_folder, memory_folder, text_at};
 
 /// The parts, in the order in which they run.
-pub const PARTS: [&str; 7] = ["ingest", "news", "revoke", "writes", "backlog", "roads", "herd"];
+pub const PARTS: [&str; 8] = ["ingest", "news", "revoke", "writes", "backlog", "roads", "herd", "scans"];
 
 /// How large a run is.
 #[derive(Clone, Debug)]
@@ -36,6 +38,8 @@ pub struct Options {
     pub backlog: u64,
     /// Gates of `herd`.
     pub gates: usize,
+    /// How long `scans` takes.
+    pub minutes: u64,
 }
 
 /// One figure and its limit.
@@ -134,6 +138,9 @@ pub fn run(seed: u64, options: &Options) -> anyhow::Result<(String, Value)> {
     }
     if wanted("herd") {
         runtime.block_on(herd::measure(options.gates, &mut figures))?;
+    }
+    if wanted("scans") {
+        runtime.block_on(scans::measure(options.minutes, &mut figures))?;
     }
     report(&figures)
 }

@@ -21,6 +21,7 @@ const en = {
   required: 'Please fill this in.',
 
   nav_live: 'Live',
+  nav_inbox: 'Inbox',
   nav_issue: 'Issue passes',
   nav_lookup: 'Look up',
   nav_gates: 'Gates',
@@ -240,7 +241,7 @@ const ro: SameKeys<typeof en> = {
   theme_light: 'Luminos',
   theme_dark: 'Întunecat',
   venue: 'Locația',
-  log_out: 'Ieșire din cont',
+  log_out: 'Ieșire',
   loading: 'Se încarcă …',
   try_again: 'Încearcă din nou',
   cancel: 'Renunță',
@@ -249,6 +250,7 @@ const ro: SameKeys<typeof en> = {
   required: 'Completați, vă rugăm.',
 
   nav_live: 'În direct',
+  nav_inbox: 'Semnalări',
   nav_issue: 'Emite permise',
   nav_lookup: 'Caută',
   nav_gates: 'Porți',

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { common } from './everywhere.ts';
+import { inbox } from './inbox.ts';
 import { office, type OfficeWords } from './office.ts';
 import { screen } from './screen.ts';
 import { preferred, speaker, type Catalogue, type Plural } from './words.ts';
@@ -8,6 +9,7 @@ const catalogues: [string, { en: Catalogue; ro: Catalogue }][] = [
   ['common', common],
   ['screen', screen],
   ['office', office],
+  ['inbox', inbox],
 ];
 
 function texts(entry: string | Plural | undefined): string[] {
