@@ -188,7 +188,7 @@ async function staffClose(report, page, gate) {
   report.expect(line.includes('WITHDRAWN BY THE OFFICE'), `a withdrawn gate does not say so: ${line}`);
   await showGate(gate, page, 'idle_near_full', 'idle');
   const places = await page.locator('.first .places').innerText();
-  report.expect(places === '20 places left 47 min ago', `an old number says "${places}"`);
+  report.expect(places === '20 places left (47 min ago)', `an old number says "${places}"`);
 }
 
 async function manyEyes(report, context, page, gate) {

@@ -23,6 +23,7 @@ struct Told {
 
 /// Runs it all, also when something fails on the way, and writes the report.
 pub fn run(workspace: &Workspace, seeds: u64) -> ExitCode {
+    let version = version(workspace);
     let mut steps = Steps::new(workspace);
     let mut told = Vec::new();
     steps.step("setup", |shell| setup::everything(workspace, shell).map(|()| Outcome::Passed));
@@ -39,7 +40,7 @@ pub fn run(workspace: &Workspace, seeds: u64) -> ExitCode {
     }
     prove(&mut steps, workspace, &mut told, ("powercut", &["--mutants"]));
     steps.step("report", |shell| {
-        std::fs::write(workspace.path(REPORT), report(&version(workspace), &told))?;
+        std::fs::write(workspace.path(REPORT), report(&version, &told))?;
         shell.say(&format!("written to {REPORT}"));
         Ok(Outcome::Passed)
     });

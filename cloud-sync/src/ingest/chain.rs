@@ -372,10 +372,11 @@ pub(super) async fn check_children(tx: &mut Tx, source: &Source, epoch: u64, new
         let (child, seq, named): (u64, u64, Hash) = (row.get(0)?, row.get(1)?, row.get(2)?);
         let parent = EventId { device: source.device, epoch, seq };
         let opening = EventId { device: source.device, epoch: child, seq: 0 };
+        // Its end, and the next that is held: those in between may have been put aside by the gate.
         let after = tx
             .query(
-                "SELECT seq, hash FROM events WHERE venue_id = $1 AND device_id = $2 AND epoch = $3 AND seq >= $4 AND seq <= $5 ORDER BY seq",
-                params![source.venue, source.device, epoch, seq, seq.saturating_add(1)],
+                "SELECT seq, hash FROM events WHERE venue_id = $1 AND device_id = $2 AND epoch = $3 AND seq >= $4 ORDER BY seq LIMIT 2",
+                params![source.venue, source.device, epoch, seq],
             )
             .await?;
         for row in after {

@@ -324,7 +324,9 @@ impl World<'_> {
             let exact = history.zones.get(&zone).map(|zone| zone.estimate());
             let bounds = said.map(|one| (one["low"].as_u64(), one["high"].as_u64()));
             let follow = exact.map_or((0, 0), |exact| (u64::from(exact.low), u64::from(exact.high)));
-            if bounds != Some((Some(follow.0), Some(follow.1))) {
+            // A fenced device is not heard until somebody has looked.
+            let heard = self.watch.set_back.is_none();
+            if heard && bounds != Some((Some(follow.0), Some(follow.1))) {
                 self.violated(
                     None,
                     &format!("E13: all are heard, the cloud says {bounds:?} in {name}, {follow:?} follow"),

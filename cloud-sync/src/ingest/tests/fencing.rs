@@ -176,6 +176,20 @@ async fn the_original_that_goes_on_after_its_copy_was_heard_is_found_too() {
     lot.entrance.try_push(&lot.world, &bytes(&events)).await.is_problem(403, "device_fenced");
 }
 
+#[tokio::test]
+async fn an_older_state_is_found_also_where_the_next_event_was_never_heard() {
+    let lot = Lot::new(1).await;
+    let events = lot.morning(vec![noise(), noise()]);
+    // The gate put one event aside; what came after it was taken.
+    let mut heard = bytes(&events);
+    heard.remove(2);
+    lot.entrance.push(&lot.world, &heard).await;
+    assert_eq!(conflicts(&lot, "").await, json!([]));
+    lot.entrance.push(&lot.world, &[lot.entrance.journal(12, Some(head(&events[1]))).1.bytes]).await;
+    let found = conflicts(&lot, "").await;
+    assert_eq!((found.as_array().unwrap().len(), &found[0]["kind"]), (1, &json!("journal_shorter")), "{found}");
+}
+
 /// A message that took long says less than is held; only one that was signed later says that something is gone.
 #[tokio::test]
 async fn a_late_message_is_no_loss_and_a_shorter_journal_is_one() {
