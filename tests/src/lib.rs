@@ -7,6 +7,7 @@
 pub mod bench;
 pub mod campaign;
 pub mod clock;
+pub mod coldboot;
 pub mod demo;
 pub mod powercut;
 pub mod simulation;

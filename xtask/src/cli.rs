@@ -63,6 +63,14 @@ pub enum Verb {
     ///
     /// Example: cargo xtask simulate --seeds 200
     Simulate(Simulate),
+    /// Boot a gate's machine (virtual, emulated) without a network, twice, and hold passes up to it. Needs root and QEMU.
+    ///
+    /// Example: cargo xtask coldboot
+    Coldboot {
+        /// Handed on.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        further: Vec<String>,
+    },
     /// Everything that looks for faults by chance, on fresh seeds, one after the other; writes docs/night.md.
     ///
     /// Example: cargo xtask night --seeds 1000

@@ -50,6 +50,7 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Campaign { name, times, further } => programs::campaign(&workspace, &shell, name, times, &further),
         Verb::Powercut(powercut) => programs::powercut(&workspace, &shell, &powercut),
         Verb::Simulate(simulate) => programs::simulate(&workspace, &shell, &simulate),
+        Verb::Coldboot { further } => programs::coldboot(&workspace, &shell, &further),
         Verb::Night { seeds } => Ok(night::run(&workspace, seeds)),
         Verb::Features => {
             let (report, problems) = features::report(&workspace)?;

@@ -1,4 +1,5 @@
-//! The verbs that build the product and run one of its programs: demo, benches, campaigns, power cuts, the simulation.
+//! The verbs that build the product and run one of its programs: demo, benches, campaigns, power cuts, cold boots, the
+//! simulation.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -87,6 +88,23 @@ pub fn simulate(workspace: &Workspace, shell: &Shell, simulate: &Simulate) -> an
         shell.run(workspace.cargo().args(["build", "--package", "gate-tests", "--bin", "simulate"]))?;
     }
     run(workspace, shell, Profile::Dev, "simulate", &simulate.arguments())
+}
+
+/// Boots a gate's machine without a network.
+///
+/// # Errors
+/// When something is missing, does not build or cannot be started.
+pub fn coldboot(workspace: &Workspace, shell: &Shell, further: &[String]) -> anyhow::Result<ExitCode> {
+    setup::everything(workspace, shell)?;
+    // What the machine and the cloud are made of, and who tells their story; the whole workspace is named so that nothing is
+    // compiled a second time.
+    let mut cargo = workspace.cargo();
+    cargo.args(["build", "--workspace"]);
+    for name in ["gate-agent", "gate-io", "gate-reader", "board-sim", "cloud-sync", "coldboot"] {
+        cargo.args(["--bin", name]);
+    }
+    shell.run(&mut cargo)?;
+    run(workspace, shell, Profile::Dev, "coldboot", further)
 }
 
 /// Builds test programs that can switch deliberate faults on. They take the place of those without in the target folder,

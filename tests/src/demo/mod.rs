@@ -3,7 +3,7 @@
 //! Every row says beforehand what must come out. Nothing is looked up in the program's own memory: verdicts are read from
 //! the touchscreen, pulses from the lines, occupancy from each gate and from the cloud's API.
 
-mod scene;
+pub(crate) mod scene;
 mod summary;
 
 use std::path::PathBuf;

@@ -87,6 +87,19 @@ impl Process {
         }
     }
 
+    /// Waits until it has done its work; fails with what it said if it did not succeed.
+    pub fn wait(&mut self, limit: Duration) -> anyhow::Result<()> {
+        let deadline = Deadline::after(limit);
+        loop {
+            match self.child.try_wait()? {
+                Some(status) if status.success() => return Ok(()),
+                Some(status) => bail!("{} failed ({status}); it said:\n{}", self.name, self.said()),
+                None if deadline.is_over() => bail!("{} took longer than {limit:?}", self.name),
+                None => std::thread::sleep(Duration::from_millis(10)),
+            }
+        }
+    }
+
     /// SIGKILL: as the power switch does it.
     pub fn kill(&mut self) -> anyhow::Result<()> {
         self.child.kill()?;
