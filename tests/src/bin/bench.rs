@@ -39,7 +39,7 @@ enum Bench {
         #[arg(long, default_value_t = 60_000)]
         backlog: u64,
         /// Gates that come back at once.
-        #[arg(long, default_value_t = 500)]
+        #[arg(long, default_value_t = 200)]
         gates: usize,
         /// Minutes of ten passes a second.
         #[arg(long, default_value_t = 10)]

@@ -1,4 +1,4 @@
-//! Five hundred gates whose network comes back at one moment.
+//! Hundreds of gates whose network comes back at one moment.
 
 use std::time::Duration;
 

@@ -6,7 +6,7 @@
 //! 4. `writes`: bytes and syncs of the agent for an admission.
 //! 5. `backlog`: a month without network, 60,000 events, going up while people present passes.
 //! 6. `roads`: verdicts while the network misbehaves in every way, in turns with a good one.
-//! 7. `herd`: 500 gates that come back at once.
+//! 7. `herd`: 200 gates that come back at once.
 //! 8. `scans`: ten passes a second for ten minutes beside a replica that is fetched anew.
 
 mod backlog;
