@@ -5,9 +5,9 @@
 
 use gate_core::event::{Event, EventBody, Head};
 use gate_core::ids::{BootId, DeviceId, EventId, GateId, Hash, VenueId, ZoneId};
-use gate_core::occupancy::Recount;
-use gate_core::reset;
-use gate_core::sync::v1::{Change, ZoneTally};
+use gate_core::occupancy::{Basis, Recount};
+use gate_core::reset::{self, Daily};
+use gate_core::sync::v1::Change;
 use gate_core::time::{Now, Trust};
 use uuid::Uuid;
 
@@ -146,16 +146,15 @@ async fn due(tx: &mut Tx, app: &App, venue: VenueId, zone: ZoneId) -> Result<Opt
         return Ok(None);
     }
     let known = ingest::tally(tx, venue, zone).await?;
-    let at = reset_due(tx, venue, &known, app.now_ms()).await?;
+    let (daily, time_zone) = (zones::daily(tx, venue, zone).await?, venue_row(tx, venue).await?.day_rule.time_zone);
+    let at = reset_due(daily, &time_zone, &known.basis, app.now_ms());
     Ok(at.map(|at_ms| reset::recount(zone, &known.basis, ingest::merged(&known).demand(), at_ms)))
 }
 
 /// The instant at which a zone must begin anew, if that is due and nobody has said that it was done, Unix milliseconds.
-pub async fn reset_due(tx: &mut Tx, venue: VenueId, known: &ZoneTally, now_ms: i64) -> Result<Option<i64>, ApiError> {
-    let Some(daily) = zones::daily(tx, venue, known.zone).await? else { return Ok(None) };
-    let time_zone = venue_row(tx, venue).await?.day_rule.time_zone;
+pub fn reset_due(daily: Option<Daily>, time_zone: &str, basis: &Basis, now_ms: i64) -> Option<i64> {
     let now = Now { wall_ms: now_ms, mono_us: 0, boot: BootId(Uuid::nil()), trust: Trust::Signed };
-    Ok(daily.due(&time_zone, &known.basis, now))
+    daily?.due(time_zone, basis, now)
 }
 
 async fn reset(tx: &mut Tx, app: &App, venue: VenueId, zone: ZoneId) -> Result<bool, ApiError> {

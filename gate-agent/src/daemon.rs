@@ -19,7 +19,7 @@ use crate::clock::{self, Clock};
 use crate::closing::Closing;
 use crate::config::Config;
 use crate::health;
-use crate::identity::{self, IdentityError, IdentityFile, MachineFiles};
+use crate::identity::{self, IdentityFile, MachineFiles};
 use crate::lane_runner::{self, Parts};
 use crate::replica::{Replica, ReplicaError, ReplicaReader, Round, Start, begin_anew, open_or_salvage};
 use crate::screen::{self, Facts};
@@ -103,28 +103,19 @@ pub(crate) fn lock(data_dir: &Path) -> anyhow::Result<std::fs::File> {
 /// and lets out whoever may leave.
 fn own_key(data_dir: &Path, machine: &MachineFiles) -> anyhow::Result<Option<SigningKey>> {
     let key = match identity::load_key_on(data_dir, machine) {
-        Ok(key) => key,
-        Err(error @ IdentityError::OtherMachine { .. }) => {
+        Err(error) if error.is_other_machine() => {
             tracing::error!(%error, "this gate decides nothing here and hears no cloud");
             return Ok(None);
         }
-        Err(
-            error @ (IdentityError::File { .. }
-            | IdentityError::Exposed { .. }
-            | IdentityError::Length { .. }
-            | IdentityError::Damaged { .. }
-            | IdentityError::Random(_)
-            | IdentityError::Unreadable { .. }),
-        ) => return Err(error.into()),
+        found => found?,
     };
-    match identity::bind_key(data_dir, machine) {
-        Ok(true) => tracing::info!("the device key is sealed now: this card is no device in another machine"),
-        Ok(false) if !identity::is_bound(data_dir) => {
-            tracing::warn!("nothing names this machine: whoever copies its disk copies the device key");
+    if !identity::is_bound(data_dir) {
+        match identity::bind_key(data_dir, machine) {
+            Ok(true) => tracing::info!("the device key is sealed now: this card is no device in another machine"),
+            Ok(false) => tracing::warn!("nothing names this machine: whoever copies its disk copies the device key"),
+            // It works as it did; the next start tries again.
+            Err(error) => tracing::warn!(%error, "the device key could not be sealed"),
         }
-        Ok(false) => {}
-        // It works as it did; the next start tries again.
-        Err(error) => tracing::warn!(%error, "the device key could not be sealed"),
     }
     Ok(Some(key))
 }

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::clock::{self, Clock};
 use crate::config::Config;
-use crate::identity::{self, IdentityError, MachineFiles};
+use crate::identity::{self, MachineFiles};
 use crate::replica::ReplicaReader;
 use crate::sync::transport::describe;
 use crate::{daemon, journal_check};
@@ -172,20 +172,14 @@ fn key(config: &Config, machine: &MachineFiles) -> Check {
                 "key",
                 "the device key is there and only this user can read it; the next start of the agent seals it",
             ),
-            Err(error @ IdentityError::OtherMachine { .. }) => bad(
-                "key",
-                State::Fail,
-                error.to_string(),
-                "put the card back into its machine; or stop the agent and run `gate-agent enrol CODE` with a code of this gate, which replaces the old device",
-            ),
-            Err(
-                error @ (IdentityError::File { .. }
-                | IdentityError::Exposed { .. }
-                | IdentityError::Length { .. }
-                | IdentityError::Damaged { .. }
-                | IdentityError::Random(_)
-                | IdentityError::Unreadable { .. }),
-            ) => bad("key", State::Fail, error.to_string(), "revoke the device in the dashboard and enrol again"),
+            Err(error) => {
+                let cure = if error.is_other_machine() {
+                    "put the card back into its machine; or stop the agent and run `gate-agent enrol CODE` with a code of this gate, which replaces the old device"
+                } else {
+                    "revoke the device in the dashboard and enrol again"
+                };
+                bad("key", State::Fail, error.to_string(), cure)
+            }
         },
     }
 }

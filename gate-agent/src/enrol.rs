@@ -83,32 +83,37 @@ async fn enrol_into(
     store: impl FnOnce(&IdentityFile) -> Result<(), String>,
 ) -> Result<Identity, EnrolError> {
     let code = Hash::of("gateenrolcode/1", plain_code(typed_code)?.as_bytes());
-    let identity_path = identity::identity_path(data_dir);
-    if matches!(identity::load_key_on(data_dir, machine), Err(IdentityError::OtherMachine { .. })) {
-        let file = take_over(data_dir, machine, cloud_url, typed_code).await?;
-        store(&file).map_err(EnrolError::Database)?;
-        return Ok(file.identity);
-    }
-    let file = match IdentityFile::load(&identity_path)? {
-        Some(file) if file.code == code => file,
+    let of_another = identity::load_key_on(data_dir, machine).is_err_and(|error| error.is_other_machine());
+    let file = if of_another {
+        take_over(data_dir, machine, cloud_url, typed_code, code).await?
+    } else {
+        begin_or_finish(data_dir, machine, cloud_url, typed_code, code).await?
+    };
+    store(&file).map_err(EnrolError::Database)?;
+    Ok(file.identity)
+}
+
+/// Enrols for the first time, or gives what a time before got that was cut off.
+async fn begin_or_finish(
+    data_dir: &Path,
+    machine: &MachineFiles,
+    cloud_url: &str,
+    typed_code: &str,
+    code: Hash,
+) -> Result<IdentityFile, EnrolError> {
+    match IdentityFile::load(&identity::identity_path(data_dir))? {
+        Some(file) if file.code == code => Ok(file),
         Some(file) => {
-            return Err(EnrolError::Already {
-                device: file.identity.device.to_string(),
-                gate: file.identity.gate.to_string(),
-            });
+            Err(EnrolError::Already { device: file.identity.device.to_string(), gate: file.identity.gate.to_string() })
         }
         None => {
             std::fs::create_dir_all(data_dir)
                 .map_err(|why| IdentityError::File { path: data_dir.to_path_buf(), why })?;
             let key = identity::device_key_on(&identity::key_path(data_dir), machine)?;
             let (identity, enrolled) = ask(cloud_url, typed_code, &key, &model(), daemon::SOFTWARE).await?;
-            let file = IdentityFile::of(&identity, &enrolled, code);
-            file.save(&identity_path)?;
-            file
+            keep(data_dir, &identity, &enrolled, code)
         }
-    };
-    store(&file).map_err(EnrolError::Database)?;
-    Ok(file.identity)
+    }
 }
 
 /// Makes a card of another machine this one's: first the cloud's word, then the old device's files go aside, last of all the
@@ -118,14 +123,19 @@ async fn take_over(
     machine: &MachineFiles,
     cloud_url: &str,
     typed_code: &str,
+    code: Hash,
 ) -> Result<IdentityFile, EnrolError> {
-    let code = Hash::of("gateenrolcode/1", plain_code(typed_code)?.as_bytes());
     let _lock = daemon::lock(data_dir).map_err(|error| EnrolError::Running(format!("{error:#}")))?;
     let key = identity::next_key(data_dir, machine)?;
     let (identity, enrolled) = ask(cloud_url, typed_code, &key, &model(), daemon::SOFTWARE).await?;
     let aside = identity::set_aside(data_dir)?;
     tracing::warn!(folder = %aside.display(), "what the card's other machine knew is kept aside");
-    let file = IdentityFile::of(&identity, &enrolled, code);
+    keep(data_dir, &identity, &enrolled, code)
+}
+
+/// Writes down what the cloud said.
+fn keep(data_dir: &Path, identity: &Identity, enrolled: &Enrolled, code: Hash) -> Result<IdentityFile, EnrolError> {
+    let file = IdentityFile::of(identity, enrolled, code);
     file.save(&identity::identity_path(data_dir))?;
     Ok(file)
 }

@@ -106,6 +106,13 @@ pub enum IdentityError {
     },
 }
 
+impl IdentityError {
+    /// Whether the card is well and only in a machine that it does not belong to.
+    pub fn is_other_machine(&self) -> bool {
+        matches!(self, Self::OtherMachine { .. })
+    }
+}
+
 fn file_error(path: &Path) -> impl FnOnce(io::Error) -> IdentityError {
     let path = path.to_path_buf();
     move |why| IdentityError::File { path, why }
@@ -157,13 +164,14 @@ pub fn device_key_on(path: &Path, machine: &MachineFiles) -> Result<SigningKey, 
 /// one again until [`set_aside`] puts it in that one's place.
 pub fn next_key(data_dir: &Path, machine: &MachineFiles) -> Result<SigningKey, IdentityError> {
     let path = next_path(data_dir);
-    match read_key(&path, machine) {
+    match device_key_on(&path, machine) {
         // Nobody was ever told of it: the card has moved once more.
-        Err(IdentityError::OtherMachine { .. }) => fs::remove_file(&path).map_err(file_error(&path))?,
-        Ok(_) => {}
-        Err(error) => return Err(error),
+        Err(error) if error.is_other_machine() => {
+            fs::remove_file(&path).map_err(file_error(&path))?;
+            device_key_on(&path, machine)
+        }
+        key => key,
     }
-    device_key_on(&path, machine)
 }
 
 fn next_path(data_dir: &Path) -> PathBuf {

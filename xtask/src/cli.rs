@@ -76,7 +76,7 @@ pub enum Verb {
     /// Example: cargo xtask night --seeds 1000
     Night {
         /// Seeds of the simulation; each night goes on after the last one.
-        #[arg(long, default_value_t = 10_000)]
+        #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
         seeds: u64,
     },
     /// Check docs/features.md against the tests it names and the specification, and count.

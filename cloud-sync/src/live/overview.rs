@@ -15,12 +15,14 @@ use std::collections::BTreeMap;
 use gate_core::ids::{GateId, VenueId, ZoneId};
 use gate_core::occupancy::Estimate;
 use gate_core::reason::{Language, Reason};
+use gate_core::sync::v1::ZoneRow;
+use gate_core::time::DayRule;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::BUCKET_MS;
 use crate::problem::ApiError;
-use crate::routes::venue_row;
+use crate::routes::{venue_row, zones};
 use crate::store::{DbError, Tx, params};
 use crate::{ingest, office};
 
@@ -141,7 +143,8 @@ struct Gate {
 pub async fn read(tx: &mut Tx, venue: VenueId, now_ms: i64) -> Result<Overview, ApiError> {
     let seq = tx.number("SELECT live_seq FROM venues WHERE venue_id = $1", params![venue]).await?;
     let gates = gates(tx, venue, now_ms).await?;
-    let zones = zones(tx, venue, &gates, now_ms).await?;
+    let rule = venue_row(tx, venue).await?.day_rule;
+    let zones = zones(tx, venue, &rule.time_zone, &gates, now_ms).await?;
     let over = zones.iter().filter(|zone| zone.occupancy > zone.capacity);
     Ok(Overview {
         seq,
@@ -163,7 +166,7 @@ pub async fn read(tx: &mut Tx, venue: VenueId, now_ms: i64) -> Result<Overview, 
             )
             .await?,
         rates: rates(tx, venue, now_ms).await?,
-        refusals: refusals(tx, venue, now_ms).await?,
+        refusals: refusals(tx, venue, &rule, now_ms).await?,
         gates: gates.into_iter().map(|gate| gate.now).collect(),
     })
 }
@@ -215,39 +218,41 @@ async fn gates(tx: &mut Tx, venue: VenueId, now_ms: i64) -> Result<Vec<Gate>, Db
     rows.iter().map(gate).collect()
 }
 
-async fn zones(tx: &mut Tx, venue: VenueId, gates: &[Gate], now_ms: i64) -> Result<Vec<ZoneNow>, ApiError> {
-    let rows = tx
-        .query(
-            "SELECT zone_id, name, capacity, warn_percent, fullness, best_effort, parent_id FROM zones WHERE venue_id = $1 ORDER BY created_ms, zone_id",
-            params![venue],
-        )
-        .await?;
-    let parents: BTreeMap<ZoneId, Option<ZoneId>> =
-        rows.iter().map(|row| Ok((row.get(0)?, row.get(6)?))).collect::<Result<_, DbError>>()?;
-    let mut zones = Vec::with_capacity(rows.len());
-    for row in rows {
-        let id: ZoneId = row.get(0)?;
-        let (capacity, warn_percent): (u32, u8) = (row.get(2)?, row.get(3)?);
-        let tally = ingest::tally(tx, venue, id).await?;
-        let occupancy = ingest::merged(&tally).occupancy();
+async fn zones(
+    tx: &mut Tx,
+    venue: VenueId,
+    time_zone: &str,
+    gates: &[Gate],
+    now_ms: i64,
+) -> Result<Vec<ZoneNow>, DbError> {
+    let rows = tx.query("SELECT zone_id, fullness FROM zones WHERE venue_id = $1", params![venue]).await?;
+    let words: BTreeMap<ZoneId, String> =
+        rows.iter().map(|row| Ok((row.get(0)?, row.get(1)?))).collect::<Result<_, DbError>>()?;
+    let all = zones::all(tx, venue).await?;
+    let parents: BTreeMap<ZoneId, Option<ZoneId>> = all.iter().map(|(zone, _)| (zone.id, zone.parent)).collect();
+    let mut zones = Vec::with_capacity(all.len());
+    for (zone, daily) in all {
+        let ZoneRow { id, capacity, warn_percent, .. } = zone;
+        let count = ingest::merged(&ingest::tally(tx, venue, id).await?);
+        let occupancy = count.occupancy();
         let here: Vec<&Gate> = gates.iter().filter(|gate| gate.enrolled && within(&parents, gate.zone, id)).collect();
         let (unknown_in, unknown_out) = ingest::doubts(tx, venue, id).await?;
-        let known = Estimate::of(ingest::merged(&tally).demand(), unknown_in, unknown_out);
-        let (mut low, high) = interval(known, (!row.get::<bool>(5)?).then_some(capacity), &here, now_ms);
-        if office::reset_due(tx, venue, &tally, now_ms).await?.is_some() {
+        let known = Estimate::of(count.demand(), unknown_in, unknown_out);
+        let (mut low, high) = interval(known, (!zone.best_effort).then_some(capacity), &here, now_ms);
+        if office::reset_due(daily, time_zone, count.basis(), now_ms).is_some() {
             low = 0;
         }
         let percent = u64::from(occupancy) * 100 / u64::from(capacity.max(1));
         zones.push(ZoneNow {
             id: id.to_string(),
-            name: row.get(1)?,
+            name: zone.name,
             capacity,
             occupancy,
             low,
             high,
             drift: known.drift,
             percent: u32::try_from(percent).unwrap_or(u32::MAX),
-            state: ingest::fullness_text(ingest::fullness(&row.get::<String>(4)?).next(
+            state: ingest::fullness_text(ingest::fullness(words.get(&id).map_or("", String::as_str)).next(
                 occupancy,
                 capacity,
                 warn_percent,
@@ -308,8 +313,7 @@ async fn rates(tx: &mut Tx, venue: VenueId, now_ms: i64) -> Result<Rates, DbErro
     Ok(Rates { bucket_s: BUCKET_MS / 1000, buckets })
 }
 
-async fn refusals(tx: &mut Tx, venue: VenueId, now_ms: i64) -> Result<Vec<Refused>, ApiError> {
-    let rule = venue_row(tx, venue).await?.day_rule;
+async fn refusals(tx: &mut Tx, venue: VenueId, rule: &DayRule, now_ms: i64) -> Result<Vec<Refused>, ApiError> {
     let today = rule.local(now_ms).map_err(|error| ApiError::internal(&error))?.day;
     let rows = tx
         .query(

@@ -42,7 +42,7 @@ enum Bench {
         #[arg(long, default_value_t = 200)]
         gates: usize,
         /// Minutes of ten passes a second.
-        #[arg(long, default_value_t = 10)]
+        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
         minutes: u64,
     },
 }

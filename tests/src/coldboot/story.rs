@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::enrolled::Heard;
 use super::machine::Told;
-use crate::demo::Row;
+use crate::demo::{Row, write_rows};
 
 /// From power on to serving, seconds.
 const LIMIT_S: f64 = 45.0;
@@ -116,15 +116,7 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f)?;
-        let width = self.rows.iter().map(|row| row.what.chars().count()).max().unwrap_or(0);
-        for row in &self.rows {
-            if row.expected == row.found {
-                writeln!(f, "ok    {:<width$}  {}", row.what, row.found)?;
-            } else {
-                writeln!(f, "WRONG {:<width$}  {} where {} was expected", row.what, row.found, row.expected)?;
-            }
-        }
+        write_rows(f, &self.rows)?;
         for boot in &self.boots {
             let seconds = |key: &str| boot[key].as_f64().map_or_else(|| "?".to_owned(), |s| format!("{s:.1}"));
             write!(

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use crate::clock::{Deadline, unix_ms};
 use crate::world::{Cloud, Gate, GatePlan, HOLD, Office, fresh_folder, text_at};
 use scene::{Codes, Pass};
+pub(crate) use summary::write_rows;
 pub use summary::{Row, Summary};
 
 /// How the demo is run.

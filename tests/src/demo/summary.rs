@@ -217,17 +217,23 @@ fn spread(values: &[u64]) -> Value {
     json!({"median": ms(sorted.get(sorted.len() / 2)), "max": ms(sorted.last())})
 }
 
+/// Writes a table of what was expected and what came out.
+pub(crate) fn write_rows(f: &mut fmt::Formatter<'_>, rows: &[Row]) -> fmt::Result {
+    writeln!(f)?;
+    let width = rows.iter().map(|row| row.what.chars().count()).max().unwrap_or(0);
+    for row in rows {
+        if row.expected == row.found {
+            writeln!(f, "ok    {:<width$}  {}", row.what, row.found)?;
+        } else {
+            writeln!(f, "WRONG {:<width$}  {} where {} was expected", row.what, row.found, row.expected)?;
+        }
+    }
+    Ok(())
+}
+
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f)?;
-        let width = self.rows.iter().map(|row| row.what.chars().count()).max().unwrap_or(0);
-        for row in &self.rows {
-            if row.expected == row.found {
-                writeln!(f, "ok    {:<width$}  {}", row.what, row.found)?;
-            } else {
-                writeln!(f, "WRONG {:<width$}  {} where {} was expected", row.what, row.found, row.expected)?;
-            }
-        }
+        write_rows(f, &self.rows)?;
         writeln!(f)?;
         writeln!(f, "presentations           {}", self.presentations)?;
         for (reason, count) in &self.verdicts {

@@ -7,7 +7,8 @@ use gate_core::event::{Event, EventBody};
 use gate_core::history::fold;
 use gate_core::ids::{EventId, ZoneId};
 
-use super::checks::look_into;
+use super::checks::{held_by, journal_of, shown_of};
+use super::cloud::Cloud;
 use super::world::World;
 
 impl World<'_> {
@@ -18,16 +19,10 @@ impl World<'_> {
         if !self.watch.withdrawn.is_empty() || self.watch.set_back.is_some() {
             return Ok(());
         }
-        let (path, true_ms) = (format!("/v1/venues/{}/overview", self.template.venue), self.true_ms());
-        let Some(cloud) = &mut self.cloud else { return Ok(()) };
-        cloud.set_clock(true_ms);
-        let overview = cloud.send_json("GET", &path, None)?.body;
-        let db = look_into(&cloud.database())?;
-        let held: Vec<Vec<u8>> = db
-            .prepare("SELECT bytes FROM events ORDER BY device_id, epoch, seq")?
-            .query_map([], |row| row.get(0))?
-            .collect::<Result<_, _>>()?;
-        let mut events = held.iter().map(|bytes| Event::decode(bytes)).collect::<Result<Vec<_>, _>>()?;
+        let Some(overview) = self.overview()? else { return Ok(()) };
+        let true_ms = self.true_ms();
+        let database = self.cloud.as_ref().map(Cloud::database).unwrap_or_default();
+        let mut events: Vec<Event> = held_by(&database)?.into_iter().map(|(event, _)| event).collect();
         let heard: BTreeSet<EventId> = events.iter().map(|event| event.id).collect();
         let offline = |gate: usize| {
             let id = self.gates[gate].made.gate.to_string();
@@ -40,13 +35,8 @@ impl World<'_> {
         let mut on_the_way: BTreeMap<ZoneId, u64> = BTreeMap::new();
         for gate in 0..self.gates.len() {
             let Ok(reader) = ReplicaReader::open(&self.gates[gate].database()) else { continue };
-            let mut own = Vec::new();
-            let walked: Result<(), anyhow::Error> = reader.journal(|bytes| {
-                own.push(Event::decode(bytes)?);
-                Ok(())
-            })?;
-            walked?;
-            own.retain(|event| !heard.contains(&event.id));
+            let own = journal_of(&reader)?.into_iter().map(|(event, _)| event);
+            let mut own: Vec<Event> = own.filter(|event| !heard.contains(&event.id)).collect();
             if !offline(gate) {
                 for zone in [self.gates[gate].made.zone, self.template.site] {
                     *on_the_way.entry(zone).or_default() += own.len() as u64;
@@ -56,15 +46,14 @@ impl World<'_> {
         }
         self.watch.figures.looks += 1;
         let history = fold(&events);
-        for (name, zone) in [("Lot", self.template.lot), ("Pool", self.template.pool), ("Site", self.template.site)] {
+        for (name, zone) in self.template.zones() {
             let follows = u64::from(history.zones.get(&zone).map_or(0, |zone| zone.count.occupancy()));
             // A clock that is ahead lets a zone begin anew before its hour.
             let early = |event: &&Event| matches!(&event.body, EventBody::Recounted(recount) if recount.zone == zone && recount.at_ms > true_ms);
             if events.iter().filter(early).any(|event| !heard.contains(&event.id)) {
                 continue;
             }
-            let id = zone.to_string();
-            let shown = overview["zones"].as_array().into_iter().flatten().find(|one| one["id"] == id.as_str());
+            let shown = shown_of(&overview, zone);
             let Some((low, high)) = shown.and_then(|one| Some((one["low"].as_u64()?, one["high"].as_u64()?))) else {
                 self.violated(None, &format!("E13: the overview does not say how full {name} is"));
                 continue;

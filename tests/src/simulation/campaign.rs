@@ -22,7 +22,7 @@ use super::world::{Outcome, Run, run};
 #[command(name = "simulate", version)]
 pub struct Options {
     /// How many seeds.
-    #[arg(long, default_value_t = 200)]
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..))]
     pub seeds: u64,
     /// The first seed; with `--seeds 1` its story is told.
     #[arg(long)]

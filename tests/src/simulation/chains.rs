@@ -23,10 +23,7 @@ impl World<'_> {
             written.push(bytes);
         }
         for (device, epochs) in journals {
-            // Two histories of one device are evidence; the inbox has them.
-            let set_back = self.watch.set_back.map(|(gate, _)| self.gates[gate].made.enrolled.device);
-            let withdrawn = self.watch.withdrawn.iter().any(|gate| self.gates[*gate].made.enrolled.device == device);
-            if set_back == Some(device) || withdrawn {
+            if self.is_withdrawn(device) {
                 continue;
             }
             let mut verifier = Verifier::new(None, Vec::new());

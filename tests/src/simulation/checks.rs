@@ -11,6 +11,7 @@ use gate_core::history::{History, fold};
 use gate_core::ids::{DeviceId, Direction, EventId, ZoneId};
 use gate_core::time::Trust;
 use rusqlite::{Connection, OpenFlags};
+use serde_json::Value;
 
 use super::inside::Inside;
 use super::world::World;
@@ -153,6 +154,32 @@ pub fn newest_of(database: &Path, table: &str, device: Option<DeviceId>) -> anyh
     })
 }
 
+/// All events that the cloud holds, as they were written, by device, epoch and number.
+pub(super) fn held_by(database: &Path) -> anyhow::Result<Vec<(Event, Vec<u8>)>> {
+    let db = look_into(database)?;
+    let held: Vec<Vec<u8>> = db
+        .prepare("SELECT bytes FROM events ORDER BY device_id, epoch, seq")?
+        .query_map([], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    held.into_iter().map(|bytes| Ok((Event::decode(&bytes)?, bytes))).collect()
+}
+
+/// A gate's own journal, as it was written.
+pub(super) fn journal_of(reader: &ReplicaReader) -> anyhow::Result<Vec<(Event, Vec<u8>)>> {
+    let mut events = Vec::new();
+    let walked: anyhow::Result<()> = reader.journal(|bytes| {
+        events.push((Event::decode(bytes)?, bytes.to_vec()));
+        Ok(())
+    })?;
+    walked.map(|()| events)
+}
+
+/// What the dashboard says of a zone.
+pub(super) fn shown_of(overview: &Value, zone: ZoneId) -> Option<&Value> {
+    let id = zone.to_string();
+    overview["zones"].as_array()?.iter().find(|one| one["id"] == id.as_str())
+}
+
 pub(super) fn look_into(database: &Path) -> anyhow::Result<Connection> {
     Ok(Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_ONLY)?)
 }
@@ -193,12 +220,7 @@ impl World<'_> {
         {
             self.violated(Some(gate), &format!("I9: the journal does not hold: {problem}"));
         }
-        let mut events = Vec::new();
-        let walked: Result<(), anyhow::Error> = reader.journal(|bytes| {
-            events.push((Event::decode(bytes)?, bytes.to_vec()));
-            Ok(())
-        })?;
-        walked?;
+        let events = journal_of(&reader)?;
         for pair in events.windows(2) {
             let (before, after) = (&pair[0].0, &pair[1].0);
             // Signed time alone may say that it is earlier than an unsigned clock made believe.
@@ -248,35 +270,28 @@ impl World<'_> {
         }
     }
 
-    fn is_withdrawn(&self, event: EventId) -> bool {
-        self.watch.withdrawn.iter().any(|gate| self.gates[*gate].made.enrolled.device == event.device)
+    /// What this device says is evidence, not truth: it was withdrawn, or its card was set back.
+    pub(super) fn is_withdrawn(&self, device: DeviceId) -> bool {
+        self.watch.withdrawn.iter().any(|gate| self.gates[*gate].made.enrolled.device == device)
     }
 
     /// The cloud holds exactly what the gates wrote.
     fn check_cloud(&mut self, journals: &BTreeMap<EventId, Vec<u8>>) -> anyhow::Result<Vec<Event>> {
         let database = self.cloud.as_ref().context("the cloud runs at the end")?.database();
-        let db = look_into(&database)?;
-        let held: Vec<Vec<u8>> = db
-            .prepare("SELECT bytes FROM events ORDER BY device_id, epoch, seq")?
-            .query_map([], |row| row.get(0))?
-            .collect::<Result<_, _>>()?;
-        let parked: i64 = db.query_row("SELECT COUNT(*) FROM parked", [], |row| row.get(0))?;
+        let held = held_by(&database)?;
+        let parked: i64 = look_into(&database)?.query_row("SELECT COUNT(*) FROM parked", [], |row| row.get(0))?;
         if parked != 0 && self.watch.withdrawn.is_empty() {
             self.violated(None, &format!("I3: the cloud parked {parked} events of honest gates"));
         }
         let mut events = Vec::new();
         let mut missing: BTreeSet<EventId> = journals.keys().copied().collect();
-        let held = held
-            .into_iter()
-            .map(|bytes| Ok((Event::decode(&bytes)?, bytes)))
-            .collect::<anyhow::Result<Vec<(Event, Vec<u8>)>>>()?;
         self.check_chains(&held);
         for (event, bytes) in held {
             match journals.get(&event.id) {
                 Some(written) if *written == bytes => {}
-                Some(_) if self.is_withdrawn(event.id) => {}
+                Some(_) if self.is_withdrawn(event.id.device) => {}
                 Some(_) => self.violated(None, &format!("I3: the cloud has another {} than the gate", event.id)),
-                None if self.is_withdrawn(event.id) => {}
+                None if self.is_withdrawn(event.id.device) => {}
                 // The office writes a journal of its own.
                 None if self.gates.iter().all(|gate| gate.made.enrolled.device != event.id.device) => {}
                 // A gate lets go of what was acknowledged a season ago.
@@ -286,7 +301,7 @@ impl World<'_> {
             missing.remove(&event.id);
             events.push(event);
         }
-        missing.retain(|event| !self.is_withdrawn(*event));
+        missing.retain(|event| !self.is_withdrawn(event.device));
         if let Some(first) = missing.first() {
             let count = missing.len();
             self.violated(None, &format!("I3: the cloud misses {count} events, the first is {first}"));
@@ -294,13 +309,17 @@ impl World<'_> {
         Ok(events)
     }
 
+    /// What the dashboard shows now; nothing while the cloud is away.
+    pub(super) fn overview(&mut self) -> anyhow::Result<Option<Value>> {
+        let (path, true_ms) = (format!("/v1/venues/{}/overview", self.template.venue), self.true_ms());
+        let Some(cloud) = &mut self.cloud else { return Ok(None) };
+        cloud.set_clock(true_ms);
+        Ok(Some(cloud.send_json("GET", &path, None)?.body))
+    }
+
     /// All say the same number for every zone, and it is the one that follows from the events.
     fn check_numbers(&mut self, history: &History) -> anyhow::Result<()> {
-        let path = format!("/v1/venues/{}/overview", self.template.venue);
-        let true_ms = self.true_ms();
-        let cloud = self.cloud.as_mut().context("the cloud runs at the end")?;
-        cloud.set_clock(true_ms);
-        let overview = cloud.send_json("GET", &path, None)?.body;
+        let overview = self.overview()?.context("the cloud runs at the end")?;
         let pool = history.zones.get(&self.template.pool);
         let counted = pool.map_or(0, |zone| i64::from(zone.count.occupancy()));
         let since = self.watch.anew.get(&self.template.pool).copied().unwrap_or(0);
@@ -310,10 +329,9 @@ impl World<'_> {
         if fair && counted < really {
             self.violated(None, &format!("E13: {really} are in the pool, {counted} are counted"));
         }
-        for (name, zone) in [("Lot", self.template.lot), ("Pool", self.template.pool), ("Site", self.template.site)] {
+        for (name, zone) in self.template.zones() {
             let follows = history.zones.get(&zone).map_or(0, |zone| zone.count.occupancy());
-            let id = zone.to_string();
-            let said = overview["zones"].as_array().into_iter().flatten().find(|one| one["id"] == id.as_str());
+            let said = shown_of(&overview, zone);
             let shown = said.and_then(|one| one["occupancy"].as_u64());
             if shown != Some(u64::from(follows)) {
                 self.violated(

@@ -160,6 +160,11 @@ impl Template {
         Ok(Self { folder: folder.to_path_buf(), cookie, venue, gates, lot, pool, site, passes })
     }
 
+    /// The zones, by the names that people read.
+    pub fn zones(&self) -> [(&'static str, ZoneId); 3] {
+        [("Lot", self.lot), ("Pool", self.pool), ("Site", self.site)]
+    }
+
     /// Copies the cloud's data into a folder that does not exist yet.
     pub fn copy_cloud(&self, to: &Path) -> anyhow::Result<()> {
         copy_folder(&self.folder.join("cloud"), to)

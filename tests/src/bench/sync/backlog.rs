@@ -12,6 +12,7 @@ use super::lane::{frames, gate, present};
 use super::{Figures, Site};
 use crate::bench::percentile;
 use crate::clock::Deadline;
+use crate::world::copy_folder;
 use crate::world::device::{Device, Passes};
 
 /// How long the gate was alone, ms.
@@ -42,7 +43,7 @@ pub(super) async fn measure(seed: u64, events: u64, figures: &mut Figures) -> an
     site.cloud.link.cut();
     // Written in memory, where no disk is waited for; a month takes long enough.
     let alone = std::path::Path::new("/dev/shm").join(format!("gate-bench-alone-{}", std::process::id()));
-    copy(&gate.data_dir(), &alone)?;
+    copy_folder(&gate.data_dir(), &alone)?;
     let mut device = Device::open("entrance", "", alone.clone())?;
     let passes = Passes::of_vendor(&device, "V9")?;
     let begun = Device::now().wall_ms - ALONE_MS;
@@ -54,8 +55,7 @@ pub(super) async fn measure(seed: u64, events: u64, figures: &mut Figures) -> an
         anyhow::ensure!(matches!(verdict, Verdict::Admit(_)), "{verdict:?}");
     }
     drop(device);
-    std::fs::remove_dir_all(gate.data_dir())?;
-    copy(&alone, &gate.data_dir())?;
+    copy_folder(&alone, &gate.data_dir())?;
     std::fs::remove_dir_all(&alone)?;
 
     gate.restart_agent()?;
@@ -125,13 +125,4 @@ async fn window(
 
 async fn pending(gate: &crate::world::Gate) -> anyhow::Result<u64> {
     gate.status().await?["status"]["pending"].as_u64().context("no pending")
-}
-
-fn copy(from: &std::path::Path, to: &std::path::Path) -> anyhow::Result<()> {
-    std::fs::create_dir_all(to)?;
-    for entry in std::fs::read_dir(from)? {
-        let entry = entry?;
-        std::fs::copy(entry.path(), to.join(entry.file_name()))?;
-    }
-    Ok(())
 }

@@ -16,8 +16,8 @@ use serde_bytes::ByteBuf;
 
 use super::{Figures, Site, size};
 use crate::bench::median;
-use crate::world::Inline;
 use crate::world::device::{Device, Passes};
+use crate::world::{Inline, copy_folder};
 
 /// Events in the smaller database.
 const FEW: u64 = 10_000;
@@ -120,11 +120,7 @@ pub(super) async fn measure(many: u64, figures: &mut Figures) -> anyhow::Result<
     let mut empty = 0;
     for name in ["few", "many"] {
         let copy = site.world.join(name);
-        std::fs::create_dir_all(&copy)?;
-        for entry in std::fs::read_dir(&data)? {
-            let entry = entry?;
-            std::fs::copy(entry.path(), copy.join(entry.file_name()))?;
-        }
+        copy_folder(&data, &copy)?;
         empty = size(&copy)?;
         sides.push(Side::new(&mut device, &passes, &site, &copy).await?);
     }
