@@ -18,7 +18,7 @@ use crate::pass::{Claims, Defect, Finding, MalformedWhy, PassFlags, ScannedPass}
 use crate::product::{OfflineScope, Product, ProductKind, Rule, SUBSCRIPTION_STALENESS_S, SecondScan};
 use crate::reason::Reason;
 use crate::time::{LocalMoment, Now, ServiceDay, Trust};
-use crate::view::{Egress, LaneContext, LastUse, PassStanding, Readiness, ReplicaView};
+use crate::view::{Egress, LaneContext, LastUse, PassStanding, Readiness, ReplicaView, Unopened};
 
 pub use allowance::Allowance;
 pub use explain::{Check, Outcome, Step, circumstances, explain};
@@ -31,7 +31,9 @@ pub use replay::{Recorded, Replayed, replay};
 /// 3: a product that is good at its home gate only is refused at every other gate (`opens_here`); where staff stand by,
 ///    they are asked about a pass that seems to begin later while the date is not known (`check_window`). A text that is
 ///    longer than any pass has a reason of its own.
-pub const RULES_VERSION: u16 = 3;
+/// 4: whoever is let in again to make up for an opening of which nobody knows takes a place like everybody, and the first
+///    one's is free: with a recount between the two nobody would have counted.
+pub const RULES_VERSION: u16 = 4;
 
 /// An authorised pass whose opening is unknown may be presented again for this long, milliseconds.
 pub const REPRESENT_WINDOW_MS: i64 = 10 * 60 * 1000;
@@ -92,7 +94,8 @@ pub struct Admission {
     /// The zones in which a right is spent (in) or a place is freed (out). Empty on the way out: the gate opens, but
     /// nothing says that a place became free.
     pub zones: Vec<ZoneId>,
-    /// The earlier admission that this one completes: nothing is charged again.
+    /// The earlier admission that this one makes up for: no use is taken again, and its places are taken over
+    /// ([`crate::event::takes_over`]).
     pub reopens: Option<EventId>,
     /// Decided although the clock was unsure.
     pub clock_doubt: bool,
@@ -408,14 +411,8 @@ fn judge_entry(
         return Err(Reason::OutsideHours);
     }
     // The presentation that completes an interrupted admission was judged by the rules already.
-    let reopens = view
-        .uses
-        .unopened
-        .filter(|unopened| {
-            let ago_ms = now.wall_ms.saturating_sub(unopened.at_ms);
-            (0..=REPRESENT_WINDOW_MS).contains(&ago_ms) || mutant::active(Mutant::RepresentForever)
-        })
-        .map(|unopened| unopened.event);
+    let interrupted = interrupted(view, now);
+    let reopens = interrupted.map(|unopened| unopened.event);
     let mut charges_use = reopens.is_none();
     questions.looks_at(Check::Exit);
     if reopens.is_none() {
@@ -454,15 +451,15 @@ fn judge_entry(
         questions.ask(Reason::Attention)?;
     }
     questions.looks_at(Check::Capacity);
-    if reopens.is_none() {
-        let full = view.spaces.iter().any(|space| space.rights_held == 0 && !space.best_effort);
-        if full && !mutant::active(Mutant::IgnoreRights) {
-            return Err(Reason::LotFull);
-        }
-        // No zone is known yet, so there is no right that could be spent: the gate is not set up.
-        if view.spaces.is_empty() {
-            return Err(Reason::LaneFault);
-        }
+    // The place that the interrupted admission took, if it still does.
+    let kept = |zone| interrupted.is_some_and(|unopened| unopened.places.contains(&zone));
+    let full = view.spaces.iter().any(|space| space.rights_held == 0 && !space.best_effort && !kept(space.zone));
+    if full && !mutant::active(Mutant::IgnoreRights) {
+        return Err(Reason::LotFull);
+    }
+    // No zone is known yet, so there is no right that could be spent: the gate is not set up.
+    if view.spaces.is_empty() {
+        return Err(Reason::LaneFault);
     }
     questions.looks_at(Check::Lane);
     match lane.readiness {
@@ -477,13 +474,21 @@ fn judge_entry(
         service_day: local.day,
         charges_use,
         remaining,
-        zones: if reopens.is_some() { vec![] } else { view.spaces.iter().map(|space| space.zone).collect() },
+        zones: view.spaces.iter().map(|space| space.zone).collect(),
         reopens,
         clock_doubt: now.trust < Trust::Ntp,
         open_ms: product.open_ms,
         romanian: claims.flags.has(PassFlags::ROMANIAN),
     };
     Ok(Judged { admission, questions: questions.asked })
+}
+
+/// The admission of which nobody knows whether the gate opened, if it may still be made up for.
+fn interrupted(view: &ReplicaView, now: Now) -> Option<&Unopened> {
+    view.uses.unopened.as_ref().filter(|unopened| {
+        let ago_ms = now.wall_ms.saturating_sub(unopened.at_ms);
+        (0..=REPRESENT_WINDOW_MS).contains(&ago_ms) || mutant::active(Mutant::RepresentForever)
+    })
 }
 
 /// Whether the present moment lies in a pass's window.

@@ -246,13 +246,40 @@ pub fn counts_of(body: &EventBody) -> Option<Counted<'_>> {
 /// The event whose use and places a body takes back: an annulment does, and so does a pulse that certainly never moved
 /// the relay. A pulse of which nobody knows takes nothing back.
 ///
-/// It counts exactly where the event it takes back counts. Taking back twice is once.
+/// It counts exactly where the event it takes back counts, and for that event's epoch: so whichever of several is heard
+/// first, each actor's number only grows. Taking back twice is once.
 pub fn taken_back(body: &EventBody) -> Option<EventId> {
     match body {
         EventBody::Annulled { of } => Some(*of),
         EventBody::NotOpened { of, unknown } => (!unknown || mutant::active(Mutant::UnknownIsNotDone)).then_some(*of),
         EventBody::EpochOpened { .. }
         | EventBody::Authorised { .. }
+        | EventBody::Opened { .. }
+        | EventBody::Passed { .. }
+        | EventBody::Refused { .. }
+        | EventBody::Noise { .. }
+        | EventBody::Repeated { .. }
+        | EventBody::Overridden { .. }
+        | EventBody::ExitButton { .. }
+        | EventBody::Fire { .. }
+        | EventBody::Recounted(_)
+        | EventBody::Health { .. }
+        | EventBody::ClockStepped(_)
+        | EventBody::LaneClosed { .. } => None,
+    }
+}
+
+/// The earlier admission whose places a body takes over: whoever is let in to make up for an opening of which nobody knows
+/// takes the place at that moment, and the first one is counted back exactly where it counted, so that a recount between
+/// the two makes no difference. Its use stays taken. Only within one device's journal, as [`taken_back`].
+pub fn takes_over(body: &EventBody) -> Option<EventId> {
+    match body {
+        // Without zones it takes no place, so it leaves the first one's.
+        EventBody::Authorised { admission, .. } if !admission.zones.is_empty() => admission.reopens,
+        EventBody::Authorised { .. }
+        | EventBody::Annulled { .. }
+        | EventBody::NotOpened { .. }
+        | EventBody::EpochOpened { .. }
         | EventBody::Opened { .. }
         | EventBody::Passed { .. }
         | EventBody::Refused { .. }

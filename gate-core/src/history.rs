@@ -37,8 +37,8 @@ pub struct History {
     pub passes: BTreeMap<PassId, PassHistory>,
     /// How full each zone is and was.
     pub zones: BTreeMap<ZoneId, Zone>,
-    /// Who came and went, by the first millisecond of the quarter of an hour and by gate. What was taken back is not in
-    /// it, and an admission that completes an earlier one is not another.
+    /// Who came and went, by the first millisecond of the quarter of an hour and by gate. What was taken back, or taken
+    /// over by a later admission, is not in it.
     pub moved: BTreeMap<(i64, GateId), Moved>,
     /// Who was turned away, by the first event that says so.
     pub refused: BTreeMap<EventId, Refused>,
@@ -70,7 +70,7 @@ pub struct Use {
     pub taken_back: bool,
     /// What became of the opening.
     pub outcome: Outcome,
-    /// The earlier admission that it completes.
+    /// The earlier admission that it makes up for.
     pub reopens: Option<EventId>,
 }
 
@@ -138,8 +138,8 @@ struct Passage {
     event: EventId,
     generation: u64,
     direction: Direction,
-    /// What took it back.
-    taken_back: Option<EventId>,
+    /// It was taken back, or a later admission took its place over.
+    given_back: bool,
     unknown: bool,
 }
 
@@ -173,10 +173,10 @@ impl Zone {
     pub fn over(&self, basis: &Basis) -> ZoneCount {
         let mut actors: BTreeMap<Actor, (u64, u64)> = BTreeMap::new();
         for passage in self.passages.iter().filter(|passage| passage.counts_over(basis)) {
-            let back = passage.taken_back.map(|by| (by, opposite(passage.direction)));
-            let way = (!passage.may_still_be_inside()).then_some((passage.event, passage.direction));
-            for (by, direction) in [way, back].into_iter().flatten() {
-                let (entries, exits) = actors.entry(Actor::from(by)).or_default();
+            let back = passage.given_back.then(|| opposite(passage.direction));
+            let way = (!passage.may_still_be_inside()).then_some(passage.direction);
+            for direction in [way, back].into_iter().flatten() {
+                let (entries, exits) = actors.entry(Actor::from(passage.event)).or_default();
                 match direction {
                     Direction::In => *entries += 1,
                     Direction::Out => *exits += 1,
@@ -195,7 +195,7 @@ impl Zone {
         let basis = greatest(self.recounts.iter().filter(|recount| recount.at_ms <= at_ms));
         let until_then = self.passages.iter().take_while(|passage| passage.at_ms <= at_ms);
         let moved: i64 = until_then
-            .filter(|passage| passage.taken_back.is_none() && !passage.may_still_be_inside())
+            .filter(|passage| !passage.given_back && !passage.may_still_be_inside())
             .filter(|passage| passage.counts_over(&basis))
             .map(|passage| match passage.direction {
                 Direction::In => 1,
@@ -241,14 +241,14 @@ fn greatest<'a>(recounts: impl Iterator<Item = &'a Basis>) -> Basis {
 /// What events say about other events.
 #[derive(Default)]
 struct Words {
-    taken_back: BTreeMap<EventId, EventId>,
+    taken_back: BTreeSet<EventId>,
+    /// Admissions whose places a later one took over.
+    taken_over: BTreeSet<EventId>,
     /// Openings that are known to have happened.
     opened: BTreeSet<EventId>,
     /// Openings of which only a passage tells whether somebody went out.
     watched: BTreeSet<EventId>,
     passed: BTreeSet<EventId>,
-    /// Admissions that complete an earlier one, and which.
-    reopens: BTreeMap<EventId, EventId>,
     more: BTreeMap<EventId, u64>,
 }
 
@@ -263,12 +263,6 @@ impl Words {
         if heard.contains(&event.id) {
             self.opened.insert(event.id);
         }
-    }
-
-    /// Admissions of which it is known that somebody got in: by themselves, or by one that completed them.
-    fn happened(&self) -> BTreeSet<EventId> {
-        let completed = self.reopens.iter().filter(|(by, _)| self.opened.contains(by)).map(|(_, of)| *of);
-        self.opened.iter().copied().chain(completed).collect()
     }
 }
 
@@ -291,9 +285,8 @@ pub fn fold<'a>(events: impl IntoIterator<Item = &'a Event>) -> History {
     for event in facts.values() {
         words.complete(event);
     }
-    let happened = words.happened();
     for event in facts.values() {
-        history.take(event, &words, &happened);
+        history.take(event, &words);
     }
     for zone in history.zones.values_mut() {
         zone.settle();
@@ -315,8 +308,8 @@ impl History {
                 words.passed.insert(*of);
                 (None, None)
             }
-            EventBody::Authorised { admission, .. } => {
-                words.reopens.extend(admission.reopens.map(|of| (event.id, of)));
+            EventBody::Authorised { .. } => {
+                words.taken_over.extend(event::takes_over(&event.body).filter(|of| of.device == event.id.device));
                 (None, None)
             }
             // Said here once more, so that what tables are compared with does not rest on what they rest on.
@@ -342,16 +335,15 @@ impl History {
         match more {
             Some(more) => *words.more.entry(of).or_default() += u64::from(more),
             None => {
-                let by = words.taken_back.entry(of).or_insert(event.id);
-                *by = event.id.min(*by);
+                words.taken_back.insert(of);
             }
         }
     }
 
     /// Takes in what an event says about the world.
-    fn take(&mut self, event: &Event, words: &Words, happened: &BTreeSet<EventId>) {
-        let taken_back = words.taken_back.get(&event.id).copied();
-        let mut another = true;
+    fn take(&mut self, event: &Event, words: &Words) {
+        let taken_back = words.taken_back.contains(&event.id);
+        let given_back = taken_back || words.taken_over.contains(&event.id);
         if let Some(counted) = event::counts_of(&event.body)
             && counted.zones.len() != counted.generations.len()
         {
@@ -360,12 +352,11 @@ impl History {
         }
         match &event.body {
             EventBody::Authorised { admission, .. } => {
-                another = admission.reopens.is_none();
                 if let Some(pass) = &admission.pass {
                     let outcome = match (words.opened.contains(&event.id), taken_back) {
                         (true, _) => Outcome::Opened,
-                        (false, Some(_)) => Outcome::NotOpened,
-                        (false, None) => Outcome::Unknown,
+                        (false, true) => Outcome::NotOpened,
+                        (false, false) => Outcome::Unknown,
                     };
                     let used = Use {
                         gate: event.gate,
@@ -373,7 +364,7 @@ impl History {
                         service_day: admission.service_day,
                         direction: admission.direction,
                         charged: admission.charges_use,
-                        taken_back: taken_back.is_some(),
+                        taken_back,
                         outcome,
                         reopens: admission.reopens,
                     };
@@ -408,11 +399,11 @@ impl History {
                 event: event.id,
                 generation: *generation,
                 direction: counted.direction,
-                taken_back,
-                unknown: taken_back.is_none() && !happened.contains(&event.id),
+                given_back,
+                unknown: !given_back && !words.opened.contains(&event.id),
             });
         }
-        if another && taken_back.is_none() {
+        if !given_back {
             let bucket = event.at.wall_ms.saturating_sub(event.at.wall_ms.rem_euclid(BUCKET_MS));
             let moved = self.moved.entry((bucket, event.gate)).or_default();
             match counted.direction {

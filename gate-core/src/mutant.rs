@@ -75,6 +75,8 @@ mutants! {
     ResetDatedNow = "reset-dated-now" by Simulate,
     /// A daily reset that was made is made again.
     ResetAgain = "reset-again" by Simulate,
+    /// Whoever is let in to make up for an admission takes a place, and the first one keeps its own.
+    PlaceKept = "place-kept" by Simulate,
     /// An event that came twice counts twice.
     CountTwice = "count-twice" by Simulate,
     /// An event that can't be applied is dropped, not parked.

@@ -99,12 +99,16 @@ pub struct LastUse {
 }
 
 /// An authorised admission of which nobody knows whether the gate opened.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Unopened {
     /// The event that authorised it.
     pub event: EventId,
     /// When, Unix milliseconds.
     pub at_ms: i64,
+    /// Where it still takes a place that this gate could give on: a recount may have let go of it. Absent where there is
+    /// none, as in all that was written before there was this field.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub places: Vec<ZoneId>,
 }
 
 /// One zone's room as this gate may spend it.

@@ -37,9 +37,12 @@ pub(super) async fn apply(tx: &mut Tx, source: &Source, event: &Event, news: &mu
         EventBody::Authorised { input, admission, .. } => {
             // What was said of the opening before it came may annul the use, so that is kept first.
             uses::add(tx, source, event, (input, admission), news).await?;
-            opening(tx, source, event, admission.reopens, news).await?;
+            opening(tx, source, event, news).await?;
+            if let Some(first) = event::takes_over(&event.body).filter(|first| first.device == id.device) {
+                openings::hear(tx, source, first, id, Word::TakenOver, news).await?;
+            }
         }
-        EventBody::Overridden { .. } | EventBody::ExitButton { .. } => opening(tx, source, event, None, news).await?,
+        EventBody::Overridden { .. } | EventBody::ExitButton { .. } => opening(tx, source, event, news).await?,
         EventBody::Annulled { of } => openings::hear(tx, source, *of, id, Word::Taken, news).await?,
         EventBody::NotOpened { of, .. } => {
             // A relay of which nobody knows whether it moved takes nothing back.
@@ -80,13 +83,7 @@ pub(super) async fn apply(tx: &mut Tx, source: &Source, event: &Event, news: &mu
     Ok(())
 }
 
-async fn opening(
-    tx: &mut Tx,
-    source: &Source,
-    event: &Event,
-    reopens: Option<EventId>,
-    news: &mut News,
-) -> Result<(), Refusal> {
+async fn opening(tx: &mut Tx, source: &Source, event: &Event, news: &mut News) -> Result<(), Refusal> {
     let Some(counted) = event::counts_of(&event.body) else { return Ok(()) };
     if counted.zones.len() != counted.generations.len() {
         return Err(Refusal::Park("it names another number of generations than of zones".to_owned()));
@@ -114,7 +111,7 @@ async fn opening(
         | EventBody::LaneClosed { .. } => source.day(event.at.wall_ms),
     };
     let zones: Vec<(ZoneId, u64)> = counted.zones.iter().copied().zip(counted.generations.iter().copied()).collect();
-    let opening = Opening::new((event.id, event.gate, event.at.wall_ms), (day, counted.direction), zones, reopens);
+    let opening = Opening::new((event.id, event.gate, event.at.wall_ms), (day, counted.direction), zones);
     openings::add(tx, source, opening, news).await
 }
 

@@ -18,17 +18,13 @@ use crate::store::{DbError, Row, Tx, params};
 /// Something that counts in a zone.
 pub(super) struct Passage {
     /// The event that counts it.
-    pub(super) by: EventId,
-    /// The event whose place before or after a recount decides: itself, or the admission that an annulment takes back.
-    pub(super) of: EventId,
+    pub(super) event: EventId,
     /// The recount generation of the count it was made on.
     pub(super) generation: u64,
-    /// When `of` happened, Unix milliseconds.
+    /// When it happened, Unix milliseconds.
     pub(super) at_ms: i64,
     /// Which way is counted up.
     pub(super) direction: Direction,
-    /// Nobody knows whether it happened.
-    pub(super) unknown: bool,
 }
 
 fn sums(direction: Direction) -> (i64, i64) {
@@ -68,7 +64,7 @@ async fn ground<'a>(
     Ok(news.bases.get(&zone))
 }
 
-/// Counts a passage; false if there is no such zone.
+/// Counts a passage of which nobody knows yet whether it happened; false if there is no such zone.
 pub(super) async fn add(
     tx: &mut Tx,
     source: &Source,
@@ -77,19 +73,17 @@ pub(super) async fn add(
     news: &mut News,
 ) -> Result<bool, DbError> {
     let Some(basis) = ground(tx, source, zone, news).await? else { return Ok(false) };
-    let counts = basis.counts(passage.of, passage.generation, passage.at_ms);
-    let (entries, exits) = sums(passage.direction);
-    let by = passage.by;
+    let Passage { event, generation, at_ms, direction } = *passage;
+    let counts = basis.counts(event, generation, at_ms);
+    let moved = sums(direction);
     tx.execute(
-        "INSERT INTO passages (venue_id, zone_id, device_id, epoch, seq, of_epoch, of_seq, generation, at_ms, entries, exits, unknown) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
-        params![source.venue, zone, by.device, by.epoch, by.seq, passage.of.epoch, passage.of.seq, passage.generation, passage.at_ms, entries, exits, passage.unknown],
+        "INSERT INTO passages (venue_id, zone_id, device_id, epoch, seq, generation, at_ms, entries, exits, unknown) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 1)",
+        params![source.venue, zone, event.device, event.epoch, event.seq, generation, at_ms, moved.0, moved.1],
     )
     .await?;
     if counts {
-        raise_tally(tx, source.venue, zone, Actor::from(by), so_far((entries, exits), passage.unknown)).await?;
-        if passage.unknown {
-            doubt(tx, source.venue, zone, (entries, exits)).await?;
-        }
+        raise_tally(tx, source.venue, zone, Actor::from(event), so_far(moved, true)).await?;
+        doubt(tx, source.venue, zone, moved).await?;
     }
     Ok(true)
 }
@@ -99,45 +93,53 @@ pub(super) async fn make_certain(
     tx: &mut Tx,
     source: &Source,
     zone: ZoneId,
-    (id, generation, at_ms): (EventId, u64, i64),
-    direction: Direction,
+    passage: &Passage,
     news: &mut News,
 ) -> Result<(), DbError> {
+    let event = passage.event;
     tx.execute(
         "UPDATE passages SET unknown = 0 WHERE venue_id = $1 AND zone_id = $2 AND device_id = $3 AND epoch = $4 AND seq = $5",
-        params![source.venue, zone, id.device, id.epoch, id.seq],
+        params![source.venue, zone, event.device, event.epoch, event.seq],
     )
     .await?;
-    if ground(tx, source, zone, news).await?.is_some_and(|basis| basis.counts(id, generation, at_ms)) {
-        let (entries, exits) = sums(direction);
+    if passage.counts(tx, source, zone, news).await? {
+        let (entries, exits) = sums(passage.direction);
         doubt(tx, source.venue, zone, (-entries, -exits)).await?;
         let (_, counted) = so_far((entries, exits), true);
         if counted < exits && !mutant::active(Mutant::LoseExits) {
-            raise_tally(tx, source.venue, zone, Actor::from(id), (0, exits - counted)).await?;
+            raise_tally(tx, source.venue, zone, Actor::from(event), (0, exits - counted)).await?;
         }
     }
     Ok(())
 }
 
-/// Another event counts in the place of this one.
-pub(super) async fn remove(
+/// Counts a passage back, exactly where it was counted: the other way is counted up too.
+pub(super) async fn give_back(
     tx: &mut Tx,
     source: &Source,
     zone: ZoneId,
-    (by, of, generation, at_ms): (EventId, EventId, u64, i64),
-    direction: Direction,
+    passage: &Passage,
     news: &mut News,
 ) -> Result<(), DbError> {
+    let event = passage.event;
     tx.execute(
-        "DELETE FROM passages WHERE venue_id = $1 AND zone_id = $2 AND device_id = $3 AND epoch = $4 AND seq = $5",
-        params![source.venue, zone, by.device, by.epoch, by.seq],
+        "UPDATE passages SET entries = 1, exits = 1 WHERE venue_id = $1 AND zone_id = $2 AND device_id = $3 AND epoch = $4 AND seq = $5",
+        params![source.venue, zone, event.device, event.epoch, event.seq],
     )
     .await?;
-    if ground(tx, source, zone, news).await?.is_some_and(|basis| basis.counts(of, generation, at_ms)) {
-        let (entries, exits) = sums(direction);
-        raise_tally(tx, source.venue, zone, Actor::from(by), (-entries, -exits)).await?;
+    if passage.counts(tx, source, zone, news).await? {
+        let (entries, exits) = sums(passage.direction);
+        raise_tally(tx, source.venue, zone, Actor::from(event), (exits, entries)).await?;
     }
     Ok(())
+}
+
+impl Passage {
+    /// Whether it counts over the recount that a zone rests on.
+    async fn counts(&self, tx: &mut Tx, source: &Source, zone: ZoneId, news: &mut News) -> Result<bool, DbError> {
+        let basis = ground(tx, source, zone, news).await?;
+        Ok(basis.is_some_and(|basis| basis.counts(self.event, self.generation, self.at_ms)))
+    }
 }
 
 async fn raise_tally(
@@ -147,6 +149,10 @@ async fn raise_tally(
     actor: Actor,
     (entries, exits): (i64, i64),
 ) -> Result<(), DbError> {
+    // An exit of which nobody knows whether it was made.
+    if (entries, exits) == (0, 0) {
+        return Ok(());
+    }
     tx.execute(
         "INSERT INTO tallies (venue_id, zone_id, device_id, epoch, entries, exits) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (venue_id, zone_id, device_id, epoch) DO UPDATE SET entries = tallies.entries + excluded.entries, exits = tallies.exits + excluded.exits",
         params![venue, zone, actor.device, actor.epoch, entries, exits],
@@ -226,12 +232,11 @@ pub(super) async fn rest_on(
     let mut rows = tx.query(&on_it, params![venue, zone, new.generation]).await?;
     rows.extend(late_for(tx, venue, zone, &new).await?);
     for row in rows {
-        let actor = Actor { device: row.get(0)?, epoch: row.get(1)? };
-        let of = EventId { device: actor.device, epoch: row.get(2)?, seq: row.get(3)? };
-        if new.counts(of, row.get(4)?, row.get(5)?) {
-            let moved = (row.get(6)?, row.get(7)?);
-            let unknown = row.get::<bool>(8)?;
-            raise_tally(tx, venue, zone, actor, so_far(moved, unknown)).await?;
+        let event = EventId { device: row.get(0)?, epoch: row.get(1)?, seq: row.get(2)? };
+        if new.counts(event, row.get(3)?, row.get(4)?) {
+            let moved = (row.get(5)?, row.get(6)?);
+            let unknown = row.get::<bool>(7)?;
+            raise_tally(tx, venue, zone, Actor::from(event), so_far(moved, unknown)).await?;
             if unknown {
                 doubt(tx, venue, zone, moved).await?;
             }
@@ -241,7 +246,7 @@ pub(super) async fn rest_on(
 }
 
 /// What is read of a passage.
-const COLUMNS: &str = "device_id, epoch, of_epoch, of_seq, generation, at_ms, entries, exits, unknown";
+const COLUMNS: &str = "device_id, epoch, seq, generation, at_ms, entries, exits, unknown";
 
 /// What was made after a recount by gates that had not heard of it.
 async fn late_for(tx: &mut Tx, venue: VenueId, zone: ZoneId, basis: &Basis) -> Result<Vec<Row>, DbError> {
@@ -286,10 +291,10 @@ pub async fn past(tx: &mut Tx, venue: VenueId, zone: ZoneId, now_ms: i64) -> Res
         last_ms = last_ms.max(row.get(3)?);
     }
     for row in late_for(tx, venue, zone, &basis).await? {
-        let of = EventId { device: row.get(0)?, epoch: row.get(2)?, seq: row.get(3)? };
-        let at_ms: i64 = row.get(5)?;
-        if basis.counts(of, row.get(4)?, at_ms) {
-            let (entries, exits) = so_far((row.get(6)?, row.get(7)?), row.get(8)?);
+        let event = EventId { device: row.get(0)?, epoch: row.get(1)?, seq: row.get(2)? };
+        let at_ms: i64 = row.get(4)?;
+        if basis.counts(event, row.get(3)?, at_ms) {
+            let (entries, exits) = so_far((row.get(5)?, row.get(6)?), row.get(7)?);
             let step = steps.entry(at_ms / STEP_MS).or_default();
             *step = (step.0 + entries, step.1 + exits);
             last_ms = last_ms.max((at_ms <= now_ms).then_some(at_ms));

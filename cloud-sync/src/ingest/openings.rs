@@ -18,10 +18,8 @@ pub(super) struct Opening {
     pub(super) direction: Direction,
     /// The zones, and the recount generation each number rested on.
     pub(super) zones: Vec<(ZoneId, u64)>,
-    /// The earlier admission that it completes: it is no further entry.
-    pub(super) reopens: Option<EventId>,
     opened: bool,
-    completed: bool,
+    /// The least event that gives its places back: because it was taken back, or a later admission took them over.
     taken_by: Option<EventId>,
     passed_by: Option<EventId>,
 }
@@ -31,25 +29,25 @@ pub(super) struct Opening {
 pub(super) enum Word {
     /// Its use and places are taken back.
     Taken,
+    /// A later admission that makes up for it took its places over; its use stays.
+    TakenOver,
     /// It was carried out.
     Opened,
     /// It was carried out, and whether somebody went through is seen later.
     Watched,
-    /// One that completes it was carried out.
-    Completed,
     /// Something went through.
     Passed,
 }
 
 impl Word {
-    const ALL: [Self; 5] = [Self::Taken, Self::Opened, Self::Watched, Self::Completed, Self::Passed];
+    const ALL: [Self; 5] = [Self::Taken, Self::TakenOver, Self::Opened, Self::Watched, Self::Passed];
 
     fn name(self) -> &'static str {
         match self {
             Self::Taken => "taken",
+            Self::TakenOver => "taken_over",
             Self::Opened => "opened",
             Self::Watched => "watched",
-            Self::Completed => "completed",
             Self::Passed => "passed",
         }
     }
@@ -61,40 +59,26 @@ impl Opening {
         (id, gate, at_ms): (EventId, GateId, i64),
         (day, direction): (ServiceDay, Direction),
         zones: Vec<(ZoneId, u64)>,
-        reopens: Option<EventId>,
     ) -> Self {
-        Self {
-            id,
-            gate,
-            at_ms,
-            day,
-            direction,
-            zones,
-            reopens,
-            opened: false,
-            completed: false,
-            taken_by: None,
-            passed_by: None,
-        }
+        Self { id, gate, at_ms, day, direction, zones, opened: false, taken_by: None, passed_by: None }
     }
 
     fn unknown(&self) -> bool {
-        !self.opened && !self.completed && self.taken_by.is_none()
+        !self.opened && self.taken_by.is_none()
     }
 
-    /// Which way a taking back counts.
-    pub(super) fn back(&self) -> Direction {
-        match self.direction {
-            Direction::In => Direction::Out,
-            Direction::Out => Direction::In,
-        }
+    /// How it counts in each of its zones.
+    fn passages(&self) -> impl Iterator<Item = (ZoneId, counts::Passage)> {
+        let Self { id, at_ms, direction, .. } = *self;
+        let passage = move |generation| counts::Passage { event: id, generation, at_ms, direction };
+        self.zones.iter().map(move |(zone, generation)| (*zone, passage(*generation)))
     }
 }
 
 async fn find(tx: &mut Tx, source: &Source, id: EventId) -> Result<Option<Opening>, DbError> {
     let row = tx
         .first(
-            "SELECT gate_id, at_ms, service_day, direction, zones, reopens, opened, completed, taken_by, passed_by FROM openings WHERE venue_id = $1 AND device_id = $2 AND epoch = $3 AND seq = $4",
+            "SELECT gate_id, at_ms, service_day, direction, zones, opened, taken_by, passed_by FROM openings WHERE venue_id = $1 AND device_id = $2 AND epoch = $3 AND seq = $4",
             params![source.venue, id.device, id.epoch, id.seq],
         )
         .await?;
@@ -108,11 +92,9 @@ async fn find(tx: &mut Tx, source: &Source, id: EventId) -> Result<Option<Openin
         day: ServiceDay(row.get(2)?),
         direction: apply::direction(&row.get::<String>(3)?),
         zones,
-        reopens: row.get(5)?,
-        opened: row.get(6)?,
-        completed: row.get(7)?,
-        taken_by: row.get(8)?,
-        passed_by: row.get(9)?,
+        opened: row.get(5)?,
+        taken_by: row.get(6)?,
+        passed_by: row.get(7)?,
     }))
 }
 
@@ -120,28 +102,18 @@ async fn find(tx: &mut Tx, source: &Source, id: EventId) -> Result<Option<Openin
 pub(super) async fn add(tx: &mut Tx, source: &Source, opening: Opening, news: &mut News) -> Result<(), Refusal> {
     let id = opening.id;
     tx.execute(
-        "INSERT INTO openings (venue_id, device_id, epoch, seq, gate_id, at_ms, service_day, direction, zones, reopens, opened, completed) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 0, 0)",
-        params![source.venue, id.device, id.epoch, id.seq, opening.gate, opening.at_ms, opening.day.0, apply::way(opening.direction), canonical::encode(&opening.zones), opening.reopens],
+        "INSERT INTO openings (venue_id, device_id, epoch, seq, gate_id, at_ms, service_day, direction, zones, opened) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0)",
+        params![source.venue, id.device, id.epoch, id.seq, opening.gate, opening.at_ms, opening.day.0, apply::way(opening.direction), canonical::encode(&opening.zones)],
     )
     .await?;
-    for (zone, generation) in &opening.zones {
-        let passage = counts::Passage {
-            by: id,
-            of: id,
-            generation: *generation,
-            at_ms: opening.at_ms,
-            direction: opening.direction,
-            unknown: true,
-        };
-        if !counts::add(tx, source, *zone, &passage, news).await? {
+    for (zone, passage) in opening.passages() {
+        if !counts::add(tx, source, zone, &passage, news).await? {
             return Err(Refusal::Park("it names a zone that is not this venue's".to_owned()));
         }
-        counts::on_day(tx, source, (*zone, opening.day), opening.direction, 1).await?;
-        news.zones.insert(*zone);
+        counts::on_day(tx, source, (zone, opening.day), opening.direction, 1).await?;
+        news.zones.insert(zone);
     }
-    if opening.reopens.is_none() {
-        apply::rate(tx, source, (opening.gate, opening.at_ms), opening.direction, 1).await?;
-    }
+    apply::rate(tx, source, (opening.gate, opening.at_ms), opening.direction, 1).await?;
     late::look(tx, source, &opening).await?;
     let waiting = tx
         .query(
@@ -171,8 +143,7 @@ pub(super) async fn hear(
     word: Word,
     news: &mut News,
 ) -> Result<(), Refusal> {
-    // One that completes another may follow it onto a new device of the same gate.
-    if of.device != source.device && word != Word::Completed {
+    if of.device != source.device {
         return Err(Refusal::Park("it is about an event of another device".to_owned()));
     }
     let Some(opening) = find(tx, source, of).await? else {
@@ -187,35 +158,32 @@ pub(super) async fn hear(
     match word {
         Word::Opened => after.opened = true,
         Word::Watched => after.opened |= opening.direction == Direction::In,
-        Word::Completed => after.completed = true,
         Word::Passed => {
             after.opened |= opening.direction == Direction::Out;
             after.passed_by = Some(opening.passed_by.map_or(by, |known| known.min(by)));
         }
-        // Of several the least counts, whichever came first.
-        Word::Taken => after.taken_by = Some(opening.taken_by.map_or(by, |known| known.min(by))),
+        // Of several the least is named, whichever came first.
+        Word::Taken | Word::TakenOver => after.taken_by = Some(opening.taken_by.map_or(by, |known| known.min(by))),
     }
     tx.execute(
-        "UPDATE openings SET opened = $1, completed = $2, taken_by = $3, passed_by = $4 WHERE venue_id = $5 AND device_id = $6 AND epoch = $7 AND seq = $8",
-        params![after.opened, after.completed, after.taken_by, after.passed_by, source.venue, of.device, of.epoch, of.seq],
+        "UPDATE openings SET opened = $1, taken_by = $2, passed_by = $3 WHERE venue_id = $4 AND device_id = $5 AND epoch = $6 AND seq = $7",
+        params![after.opened, after.taken_by, after.passed_by, source.venue, of.device, of.epoch, of.seq],
     )
     .await?;
     if opening.unknown() && !after.unknown() {
-        for (zone, generation) in &after.zones {
-            counts::make_certain(tx, source, *zone, (of, *generation, after.at_ms), after.direction, news).await?;
-            if after.direction == Direction::Out {
-                news.zones.insert(*zone);
+        for (zone, passage) in opening.passages() {
+            counts::make_certain(tx, source, zone, &passage, news).await?;
+            if opening.direction == Direction::Out {
+                news.zones.insert(zone);
             }
         }
     }
-    if after.opened
-        && !opening.opened
-        && let Some(first) = after.reopens
-    {
-        Box::pin(hear(tx, source, first, by, Word::Completed, news)).await?;
+    if opening.taken_by.is_none() && after.taken_by.is_some() {
+        give_back(tx, source, &opening, news).await?;
     }
-    if after.taken_by != opening.taken_by {
-        take_back(tx, source, &opening, &after, news).await?;
+    if word == Word::Taken {
+        conflict::withdraw(tx, source.venue, Kind::LateExit, &of.to_string()).await?;
+        uses::annul(tx, source, of, news).await?;
     }
     if let (Some(taken), Some(passed)) = (after.taken_by, after.passed_by) {
         let text = format!("something went through for {of} ({passed}), although {taken} took it back");
@@ -230,40 +198,12 @@ pub(super) async fn hear(
     Ok(())
 }
 
-/// Takes back what an opening counted: the other way is counted up, and a use is free again.
-async fn take_back(
-    tx: &mut Tx,
-    source: &Source,
-    before: &Opening,
-    after: &Opening,
-    news: &mut News,
-) -> Result<(), Refusal> {
-    let Some(by) = after.taken_by else { return Ok(()) };
-    for (zone, generation) in &after.zones {
-        if let Some(other) = before.taken_by {
-            counts::remove(tx, source, *zone, (other, after.id, *generation, after.at_ms), after.back(), news).await?;
-        }
-        let passage = counts::Passage {
-            by,
-            of: after.id,
-            generation: *generation,
-            at_ms: after.at_ms,
-            direction: after.back(),
-            unknown: false,
-        };
-        counts::add(tx, source, *zone, &passage, news).await?;
-        news.zones.insert(*zone);
+/// Counts an opening back, once.
+async fn give_back(tx: &mut Tx, source: &Source, opening: &Opening, news: &mut News) -> Result<(), DbError> {
+    for (zone, passage) in opening.passages() {
+        counts::give_back(tx, source, zone, &passage, news).await?;
+        counts::on_day(tx, source, (zone, opening.day), opening.direction, -1).await?;
+        news.zones.insert(zone);
     }
-    if before.taken_by.is_some() {
-        return Ok(());
-    }
-    for (zone, _) in &after.zones {
-        counts::on_day(tx, source, (*zone, after.day), after.direction, -1).await?;
-    }
-    if after.reopens.is_none() {
-        apply::rate(tx, source, (after.gate, after.at_ms), after.direction, -1).await?;
-    }
-    conflict::withdraw(tx, source.venue, Kind::LateExit, &after.id.to_string()).await?;
-    uses::annul(tx, source, after.id, news).await?;
-    Ok(())
+    apply::rate(tx, source, (opening.gate, opening.at_ms), opening.direction, -1).await
 }

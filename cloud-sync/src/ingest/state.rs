@@ -12,7 +12,7 @@ const TABLES: &[(&str, &str)] = &[
     ),
     (
         "openings",
-        "SELECT device_id, epoch, seq, gate_id, at_ms, service_day, direction, zones, reopens, opened, completed, taken_by, passed_by FROM openings WHERE venue_id = $1 ORDER BY 1, 2, 3",
+        "SELECT device_id, epoch, seq, gate_id, at_ms, service_day, direction, zones, opened, taken_by, passed_by FROM openings WHERE venue_id = $1 ORDER BY 1, 2, 3",
     ),
     (
         "waiting",
@@ -24,7 +24,7 @@ const TABLES: &[(&str, &str)] = &[
     ),
     (
         "passages",
-        "SELECT zone_id, device_id, epoch, seq, of_epoch, of_seq, generation, at_ms, entries, exits, unknown FROM passages WHERE venue_id = $1 ORDER BY 1, 2, 3, 4",
+        "SELECT zone_id, device_id, epoch, seq, generation, at_ms, entries, exits, unknown FROM passages WHERE venue_id = $1 ORDER BY 1, 2, 3, 4",
     ),
     (
         "tallies",

@@ -10,6 +10,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0004_resets.sql"),
     include_str!("migrations/0005_exits.sql"),
     include_str!("migrations/0006_count_due.sql"),
+    include_str!("migrations/0007_takeovers.sql"),
 ];
 
 pub(super) async fn run(db: &Db) -> Result<(), DbError> {
@@ -110,6 +111,10 @@ mod tests {
     /// the alerts, which became conflicts (they have a test of their own).
     const MADE_ANEW: &[&str] = &["alerts", "epochs", "followups", "health", "passages", "uses"];
 
+    /// Columns that a later migration took away, because nothing rests on them any more.
+    const GONE: &[(&str, &str)] =
+        &[("openings", "reopens"), ("openings", "completed"), ("passages", "of_epoch"), ("passages", "of_seq")];
+
     type Rows = std::collections::BTreeSet<String>;
 
     /// Tables with their columns, each with its type.
@@ -168,7 +173,10 @@ mod tests {
             let old = of_version(&path, version);
             let before: Vec<_> = tables(&old)
                 .into_iter()
-                .map(|(table, columns)| (rows(&old, &table, &columns), table, columns))
+                .map(|(table, mut columns)| {
+                    columns.retain(|(column, _)| !GONE.contains(&(table.as_str(), column.as_str())));
+                    (rows(&old, &table, &columns), table, columns)
+                })
                 .collect();
             assert!(before.len() > 15 && before.iter().all(|(rows, ..)| rows.len() == 3), "version {version}");
             drop(old);

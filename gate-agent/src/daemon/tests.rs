@@ -11,14 +11,16 @@ use crate::replica::testing::{Folder, Venue};
 
 /// Runs an agent until its status satisfies, and gives that.
 async fn status_on(config: &Config, machine: &MachineFiles, until: impl Fn(&Value) -> bool) -> Value {
-    // The port is free now; the agent binds it in a moment.
-    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // The port is free now; the agent binds it in a moment. At an address of its own, so that no other test takes it.
+    let address = std::net::TcpListener::bind("127.0.0.2:0").unwrap().local_addr().unwrap();
     let config = Config { screen: address, ..config.clone() };
     let (stop, stopped) = watch::channel(false);
     let agent = run_on(config, machine, stopped);
     let ask = async {
         loop {
-            if let Ok(answer) = reqwest::get(format!("http://{address}/v1/status")).await {
+            let status = reqwest::Client::new().get(format!("http://{address}/v1/status"));
+            // It answers only to its machine's usual names.
+            if let Ok(answer) = status.header("host", format!("localhost:{}", address.port())).send().await {
                 let status: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
                 if until(&status) {
                     stop.send(true).unwrap();
@@ -28,9 +30,12 @@ async fn status_on(config: &Config, machine: &MachineFiles, until: impl Fn(&Valu
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    let both = async { tokio::join!(agent, ask) };
-    let (ended, status) = tokio::time::timeout(Duration::from_secs(60), both).await.expect("no such status");
-    ended.unwrap();
+    let mut agent = std::pin::pin!(agent);
+    let status = tokio::select! {
+        ended = &mut agent => panic!("it ended by itself: {ended:?}"),
+        status = tokio::time::timeout(Duration::from_secs(60), ask) => status.expect("no such status"),
+    };
+    agent.await.unwrap();
     status
 }
 

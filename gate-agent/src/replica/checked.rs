@@ -77,9 +77,9 @@ table!(
     "movements",
     ["position", "zone"],
     "position = ?1 AND zone = ?2",
-    ["of", "generation", "at_ms", "entries", "exits"],
+    ["generation", "at_ms", "entries", "exits"],
     [],
-    "?1,?2,?3,?4,?5,?6,?7"
+    "?1,?2,?3,?4,?5,?6"
 );
 table!(STATEMENTS, "statements", ["subject"], "subject = ?1", ["number", "value"], [], "?1,?2,?3");
 table!(

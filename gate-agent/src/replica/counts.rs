@@ -5,6 +5,7 @@
 
 use gate_core::event::Counted;
 use gate_core::ids::{DeviceId, Direction, EventId, ZoneId};
+use gate_core::mutant::{self, Mutant};
 use gate_core::occupancy::{Actor, ActorCount, Basis, ZoneCount};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension};
@@ -16,52 +17,111 @@ use super::keys::{self, blob};
 
 /// An event that counts in zones.
 pub(crate) struct Passage<'a> {
-    /// The event's position.
+    /// Its position.
     pub(crate) position: i64,
-    /// The event: it tells whose number moves.
-    pub(crate) by: EventId,
-    /// Position and id of the event whose place before or after a recount decides: itself, or the one it takes back.
-    pub(crate) of: (i64, EventId),
-    /// When that one happened, Unix milliseconds.
+    /// Its name: it tells whose number moves.
+    pub(crate) event: EventId,
+    /// When it happened, Unix milliseconds.
     pub(crate) at_ms: i64,
     /// What it counts.
     pub(crate) counted: Counted<'a>,
 }
 
+/// What an event counts in one zone: a row of `movements`.
+struct Movement {
+    position: i64,
+    event: EventId,
+    zone: ZoneId,
+    /// The recount generation that the decision rested on.
+    generation: u64,
+    at_ms: i64,
+    /// Both are 1 where it was given back.
+    entries: i64,
+    exits: i64,
+}
+
 /// Counts an event's way through its zones, each in the recount generation the decision rested on.
 pub(crate) fn move_through(checked: &mut Checked<'_>, passage: &Passage<'_>) -> Result<(), Fault> {
     let Counted { direction, zones, generations } = passage.counted;
+    let (entries, exits) = match direction {
+        Direction::In => (1, 0),
+        Direction::Out => (0, 1),
+    };
     for (at, zone) in zones.iter().enumerate() {
         let generation = generations.get(at).copied().unwrap_or(0);
-        let (entries, exits) = match direction {
-            Direction::In => (1, 0),
-            Direction::Out => (0, 1),
-        };
+        let &Passage { position, event, at_ms, .. } = passage;
+        let movement = Movement { position, event, zone: *zone, generation, at_ms, entries, exits };
+        movement.put(checked)?;
+        movement.add(checked, (entries, exits))?;
+    }
+    Ok(())
+}
+
+/// Counts the event at this position back, exactly where it was counted. Once.
+pub(crate) fn move_back(checked: &mut Checked<'_>, position: i64, event: EventId) -> Result<(), Fault> {
+    for mut movement in movements(checked.db(), position, event)? {
+        let back = (1 - movement.entries, 1 - movement.exits);
+        (movement.entries, movement.exits) = (1, 1);
+        movement.put(checked)?;
+        movement.add(checked, back)?;
+        if mutant::active(Mutant::RefundTwice) {
+            movement.add(checked, back)?;
+        }
+    }
+    Ok(())
+}
+
+impl Movement {
+    fn put(&self, checked: &mut Checked<'_>) -> rusqlite::Result<()> {
         checked.put(
             &MOVEMENTS,
             &[
-                passage.position.into(),
-                blob(zone.0.as_bytes()),
-                passage.of.0.into(),
-                generation.cast_signed().into(),
-                passage.at_ms.into(),
-                Value::Integer(entries),
-                Value::Integer(exits),
+                self.position.into(),
+                blob(self.zone.0.as_bytes()),
+                self.generation.cast_signed().into(),
+                self.at_ms.into(),
+                self.entries.into(),
+                self.exits.into(),
             ],
-        )?;
-        let (known_generation, demand) = number(checked, *zone)?;
-        // The basis is looked at only where its generation alone does not answer.
-        if generation < known_generation
-            && !basis_of(checked.db(), *zone)?.counts(passage.of.1, generation, passage.at_ms)
-        {
-            continue;
-        }
-        let actor = Actor::from(passage.by);
-        let (known_entries, known_exits) = known(checked, *zone, actor)?;
-        put_count(checked, *zone, actor, known_entries + entries, known_exits + exits)?;
-        put_number(checked, *zone, known_generation, demand + entries - exits)?;
+        )
     }
-    Ok(())
+
+    /// Whether it counts over a recount.
+    fn counts(&self, basis: &Basis) -> bool {
+        basis.counts(self.event, self.generation, self.at_ms)
+    }
+
+    /// Adds to the number of its zone, if it counts over the recount that this rests on.
+    fn add(&self, checked: &mut Checked<'_>, (entries, exits): (i64, i64)) -> Result<(), Fault> {
+        let (generation, demand) = number(checked, self.zone)?;
+        // The basis is looked at only where its generation alone does not answer.
+        if self.generation < generation && !self.counts(&basis_of(checked.db(), self.zone)?) {
+            return Ok(());
+        }
+        let actor = Actor::from(self.event);
+        let (known_entries, known_exits) = known(checked, self.zone, actor)?;
+        put_count(checked, self.zone, actor, known_entries + entries, known_exits + exits)?;
+        Ok(put_number(checked, self.zone, generation, demand + entries - exits)?)
+    }
+}
+
+/// What the event at this position counts and was not given back.
+fn movements(db: &Connection, position: i64, event: EventId) -> rusqlite::Result<Vec<Movement>> {
+    db.prepare_cached(
+        "SELECT zone, generation, at_ms, entries, exits FROM movements WHERE position = ?1 AND entries <> exits",
+    )?
+    .query_map([position], |row| {
+        Ok(Movement {
+            position,
+            event,
+            zone: ZoneId(Uuid::from_bytes(row.get(0)?)),
+            generation: row.get::<_, i64>(1)?.cast_unsigned(),
+            at_ms: row.get(2)?,
+            entries: row.get(3)?,
+            exits: row.get(4)?,
+        })
+    })?
+    .collect()
 }
 
 /// Whether the event at this position is counted in its zones.
@@ -72,12 +132,15 @@ pub(crate) fn is_counted(checked: &Checked<'_>, position: i64) -> rusqlite::Resu
         .query_row([position], |row| row.get(0))
 }
 
-/// Whether the event at this position was taken back in its zones already.
-pub(crate) fn is_taken_back(checked: &Checked<'_>, of: i64) -> rusqlite::Result<bool> {
-    checked
-        .db()
-        .prepare_cached("SELECT EXISTS (SELECT 1 FROM movements WHERE of = ?1 AND of <> position)")?
-        .query_row([of], |row| row.get(0))
+/// Where the event at this position takes a place that still counts: not where a recount has let go of it.
+pub(crate) fn places(db: &Connection, position: i64, event: EventId) -> rusqlite::Result<Vec<ZoneId>> {
+    let mut found = Vec::new();
+    for movement in movements(db, position, event)? {
+        if movement.entries > 0 && movement.counts(&basis_of(db, movement.zone)?) {
+            found.push(movement.zone);
+        }
+    }
+    Ok(found)
 }
 
 /// Lets a zone rest on a recount, with what actors are said to have counted since. An older recount changes nothing.
@@ -179,20 +242,17 @@ fn counts(checked: &Checked<'_>, zone: ZoneId) -> rusqlite::Result<Vec<ActorCoun
 fn own_counts(checked: &Checked<'_>, zone: ZoneId, basis: &Basis) -> rusqlite::Result<Vec<ActorCount>> {
     let epochs = keys::read_epochs(checked.db())?;
     let mut statement = checked.db().prepare_cached(
-        "SELECT position, of, generation, at_ms, entries, exits FROM movements WHERE zone = ?1 ORDER BY position",
+        "SELECT position, generation, at_ms, entries, exits FROM movements WHERE zone = ?1 ORDER BY position",
     )?;
     let mut rows = statement.query([zone.0.as_bytes()])?;
     let mut found: Vec<ActorCount> = Vec::new();
     while let Some(row) = rows.next()? {
-        let (Some(by), Some(of)) = (keys::id_at(&epochs, row.get(0)?), keys::id_at(&epochs, row.get(1)?)) else {
-            continue;
-        };
-        let generation = row.get::<_, i64>(2)?.cast_unsigned();
-        if !basis.counts(of, generation, row.get(3)?) {
+        let Some(event) = keys::id_at(&epochs, row.get(0)?) else { continue };
+        if !basis.counts(event, row.get::<_, i64>(1)?.cast_unsigned(), row.get(2)?) {
             continue;
         }
-        let actor = Actor::from(by);
-        let (entries, exits) = (row.get::<_, i64>(4)?.cast_unsigned(), row.get::<_, i64>(5)?.cast_unsigned());
+        let actor = Actor::from(event);
+        let (entries, exits) = (row.get::<_, i64>(3)?.cast_unsigned(), row.get::<_, i64>(4)?.cast_unsigned());
         match found.last_mut() {
             Some(last) if last.actor == actor => {
                 last.entries += entries;

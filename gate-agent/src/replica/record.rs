@@ -2,7 +2,7 @@
 //! this device knows about itself is derived from the events here, so that salvaged events give the same rows again.
 //! That it waits to be sent needs no row of its own (`outbox.rs`).
 
-use gate_core::event::{self, Counted, Event, EventBody};
+use gate_core::event::{self, Event, EventBody};
 use gate_core::ids::{Direction, EventId, LaneId, PassId};
 use gate_core::journal::SealedEvent;
 use gate_core::mutant::{self, Mutant};
@@ -163,8 +163,15 @@ fn mean(checked: &mut Checked<'_>, position: i64, sealed: &SealedEvent) -> Resul
             count(checked, position, event)?;
         }
     }
+    if let Some(first) = event::takes_over(&event.body)
+        && first.device == event.id.device
+        && !mutant::active(Mutant::PlaceKept)
+        && let Some(first_at) = position_here(checked, first)?
+    {
+        counts::move_back(checked, first_at, first)?;
+    }
     match event::taken_back(&event.body) {
-        Some(of) => take_back(checked, position, event.id, of),
+        Some(of) => take_back(checked, of),
         None => Ok(()),
     }
 }
@@ -172,8 +179,7 @@ fn mean(checked: &mut Checked<'_>, position: i64, sealed: &SealedEvent) -> Resul
 /// Counts what an event counts, as made on the recount that it names.
 fn count(checked: &mut Checked<'_>, position: i64, event: &Event) -> Result<(), Fault> {
     let Some(counted) = event::counts_of(&event.body) else { return Ok(()) };
-    let of = (position, event.id);
-    counts::move_through(checked, &Passage { position, by: event.id, of, at_ms: event.at.wall_ms, counted })
+    counts::move_through(checked, &Passage { position, event: event.id, at_ms: event.at.wall_ms, counted })
 }
 
 /// Counts an exit that did not count yet.
@@ -182,8 +188,7 @@ fn count_exit(checked: &mut Checked<'_>, position: i64, event: &Event) -> Result
     if leads_out && !counts::is_counted(checked, position)? { count(checked, position, event) } else { Ok(()) }
 }
 
-/// Something opened, or went through. An exit counts from now on if it is known to have been made, and with it the one
-/// that it completes.
+/// Something opened, or went through. An exit counts from now on if it is known to have been made.
 fn complete(checked: &mut Checked<'_>, body: &EventBody, of: EventId, lane: Option<LaneId>) -> Result<(), Fault> {
     let Some(position) = position_here(checked, of)? else { return Ok(()) };
     let name = position.to_be_bytes();
@@ -201,11 +206,6 @@ fn complete(checked: &mut Checked<'_>, body: &EventBody, of: EventId, lane: Opti
         && let Some((_, opening)) = earlier(checked, of)?
     {
         count_exit(checked, position, &opening)?;
-        if let EventBody::Authorised { admission, .. } = &opening.body
-            && let Some(first) = admission.reopens
-        {
-            return complete(checked, body, first, lane);
-        }
     }
     Ok(())
 }
@@ -332,11 +332,11 @@ fn earlier(checked: &Checked<'_>, of: EventId) -> Result<Option<(i64, Event)>, F
 
 /// Takes an event back: its use is free again and its zones are counted back, exactly where they were counted. Once: an
 /// annulment after a pulse that never came, or the other way round, says what is known already.
-fn take_back(checked: &mut Checked<'_>, position: i64, by: EventId, of: EventId) -> Result<(), Fault> {
-    let Some((taken_at, taken)) = earlier(checked, of)? else { return Ok(()) };
-    keys::remove_state(checked, keys::UNSETTLED, &taken_at.to_be_bytes())?;
+fn take_back(checked: &mut Checked<'_>, of: EventId) -> Result<(), Fault> {
+    let Some((position, taken)) = earlier(checked, of)? else { return Ok(()) };
+    keys::remove_state(checked, keys::UNSETTLED, &position.to_be_bytes())?;
     // An exit that did not count yet counts and is taken back, so that numbers only grow.
-    count_exit(checked, taken_at, &taken)?;
+    count_exit(checked, position, &taken)?;
     if let Some(pass) = event::pass_of(&taken.body)
         && let Some(mut row) = UseRow::find(checked, pass, of)?
         && !row.annulled
@@ -344,19 +344,5 @@ fn take_back(checked: &mut Checked<'_>, position: i64, by: EventId, of: EventId)
         row.annulled = true;
         row.put(checked, pass, of)?;
     }
-    if let Some(counted) = event::counts_of(&taken.body)
-        && !counts::is_taken_back(checked, taken_at)?
-    {
-        let direction = match counted.direction {
-            Direction::In => Direction::Out,
-            Direction::Out => Direction::In,
-        };
-        let counted = Counted { direction, ..counted };
-        let passage = Passage { position, by, of: (taken_at, of), at_ms: taken.at.wall_ms, counted };
-        counts::move_through(checked, &passage)?;
-        if mutant::active(Mutant::RefundTwice) {
-            counts::move_through(checked, &passage)?;
-        }
-    }
-    Ok(())
+    counts::move_back(checked, position, of)
 }

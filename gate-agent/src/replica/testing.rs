@@ -395,8 +395,7 @@ pub(crate) fn mark(device: DeviceId, seq: u64, n: u64, ms: i64, annulled: bool) 
 /// An admission of a pass, decided from a view.
 pub(crate) fn authorised(n: u64, product: u16, view: ReplicaView, ms: i64, reopens: Option<EventId>) -> EventBody {
     let generations = view.spaces.iter().map(|space| space.generation).collect();
-    let zones: Vec<ZoneId> =
-        if reopens.is_some() { vec![] } else { view.spaces.iter().map(|space| space.zone).collect() };
+    let zones = view.spaces.iter().map(|space| space.zone).collect();
     let lane = LaneContext {
         gate: GATE,
         lane: LANE,

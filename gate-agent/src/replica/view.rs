@@ -20,7 +20,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
 use super::keys::Progress;
 use super::record::{USE_COLUMNS, UseRow, direction_of};
-use super::{Fault, ReplicaError, keys, read_identity, schema, statements};
+use super::{Fault, ReplicaError, counts, keys, read_identity, schema, statements};
 use crate::identity::Identity;
 
 /// How deep zones may nest; a longer chain is a circle.
@@ -398,8 +398,12 @@ fn unopened(db: &Connection, seen: &[Seen]) -> rusqlite::Result<Option<Unopened>
     if again || !unsettled {
         return Ok(None);
     }
-    let event = keys::id_at(&keys::read_epochs(db)?, newest.row.own);
-    Ok(event.map(|event| Unopened { event, at_ms: newest.row.at_ms }))
+    let epochs = keys::read_epochs(db)?;
+    let Some(event) = keys::id_at(&epochs, newest.row.own) else { return Ok(None) };
+    // What another device counted, this one can't give back.
+    let ours = epochs.last().is_some_and(|now| now.device == event.device);
+    let places = if ours { counts::places(db, newest.row.own, event)? } else { vec![] };
+    Ok(Some(Unopened { event, at_ms: newest.row.at_ms, places }))
 }
 
 /// Canonical events of a journal in order, one at a time.

@@ -289,7 +289,7 @@ fn one_re_presentation_after_an_unknown_opening() {
         with(|i| {
             used(i, 1, 1, 30);
             let at_ms = i.now.wall_ms - ago_ms;
-            i.view.uses.unopened = Some(Unopened { event: event_id(8), at_ms });
+            i.view.uses.unopened = Some(Unopened { event: event_id(8), at_ms, places: vec![LOT] });
         })
     };
     for (ago_ms, expected) in [
@@ -302,10 +302,15 @@ fn one_re_presentation_after_an_unknown_opening() {
     }
     let admission = admitted(&interrupted(1000));
     assert_eq!(admission.reopens, Some(event_id(8)), "flagged");
-    assert!(!admission.charges_use && admission.zones.is_empty(), "nothing is charged again");
+    assert!(!admission.charges_use, "no use is taken again");
+    assert_eq!(admission.zones, [LOT], "the place is taken over");
     let mut full = interrupted(1000);
     full.view.spaces[0].rights_held = 0;
     assert_eq!(says(&full), Says::Admit, "its right was spent the first time");
+    full.view.uses.unopened.as_mut().unwrap().places.clear();
+    assert_eq!(says(&full), Says::Refuse(Reason::LotFull), "a recount let go of its place, and others have taken it");
+    full.view.spaces[0].rights_held = 1;
+    assert_eq!(says(&full), Says::Admit, "or they have not");
     let mut revoked = interrupted(1000);
     standing(&mut revoked, PassStanding::Revoked);
     assert_eq!(says(&revoked), Says::Refuse(Reason::Revoked), "but it must still be valid");

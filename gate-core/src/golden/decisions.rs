@@ -109,8 +109,11 @@ fn presentation(example: &DecisionInput, seed: u64) -> DecisionInput {
         today: dice.one_of(&[0, 0, 1, 3]),
         last: last.map(last_use),
         inside: last == Some(Direction::In),
-        unopened: rarely(dice)
-            .then(|| Unopened { event: event_id(8), at_ms: input.now.wall_ms - dice.below(700_000) as i64 }),
+        unopened: rarely(dice).then(|| {
+            let ago_ms = dice.below(700_000) as i64;
+            let places = if ago_ms % 2 == 0 { vec![LOT] } else { vec![] };
+            Unopened { event: event_id(8), at_ms: input.now.wall_ms - ago_ms, places }
+        }),
     };
     let rights = [0, 1, 5, 5, 5, 5];
     view.spaces = (0..dice.one_of(&[1, 1, 1, 2, 2, 0]))

@@ -110,7 +110,7 @@ fn full_input() -> crate::decision::DecisionInput {
             direction: Direction::Out,
         }),
         inside: true,
-        unopened: Some(Unopened { event: event_id(3), at_ms: NOON * 1000 - 30_000 }),
+        unopened: Some(Unopened { event: event_id(3), at_ms: NOON * 1000 - 30_000, places: vec![] }),
     };
     input.view.spaces.push(ZoneSpace {
         zone: ZoneId(Uuid::from_u128(0x09)),

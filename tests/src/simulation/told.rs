@@ -7,7 +7,7 @@ use gate_agent::replica::{KEEP_MS, ReplicaReader};
 use gate_core::decision::DecisionInput;
 use gate_core::event::{self, Event, EventBody};
 use gate_core::history::{History, PassHistory};
-use gate_core::ids::{Direction, EventId, PassId};
+use gate_core::ids::{Direction, EventId, PassId, ZoneId};
 use gate_core::statement::Duty;
 use gate_core::sync::v1::{Change, Chunk, Signed};
 
@@ -96,7 +96,7 @@ impl World<'_> {
 
     /// Two entries that a gate let in by one and the same news each spend a right. `events` are in their journals' order.
     pub(super) fn check_rights_are_spent(&mut self, events: &[Event]) {
-        let mut last: Option<(EventId, &DecisionInput)> = None;
+        let mut last: Option<(EventId, &DecisionInput, &[ZoneId])> = None;
         let mut wrong = Vec::new();
         for event in events {
             let EventBody::Authorised { input, admission, .. } = &event.body else {
@@ -109,7 +109,7 @@ impl World<'_> {
             if admission.direction == Direction::Out || admission.zones.is_empty() {
                 continue;
             }
-            if let Some((before, known)) = last
+            if let Some((before, known, passed_on)) = last
                 && (before.device, before.epoch) == (event.id.device, event.id.epoch)
                 && known.view.position == input.view.position
             {
@@ -117,12 +117,15 @@ impl World<'_> {
                     let same = (one.zone, one.generation) == (next.zone, next.generation);
                     // A count below zero has as many rights as there are places, however many come in.
                     let strict = one.zone == self.template.lot && next.rights_held < LOT_PLACES;
+                    let strict = strict && !passed_on.contains(&one.zone);
                     if same && strict && one.rights_held > 0 && next.rights_held >= one.rights_held {
                         wrong.push(format!("I4: {before} and {} were let in by one right of {}", event.id, one.zone));
                     }
                 }
             }
-            last = Some((event.id, input));
+            // A place that is passed on to whoever comes again is no further one.
+            let again = admission.reopens.and(input.view.uses.unopened.as_ref());
+            last = Some((event.id, input, again.map_or(&[][..], |unopened| &unopened.places)));
         }
         for wrong in wrong {
             self.violated(None, &wrong);

@@ -115,8 +115,10 @@ fn body(lot: &Lot, device: &TestDevice, so_far: &[SealedEvent], at: i64, dice: &
             if dice.below(5) == 0 {
                 admission.reopens = Some(earlier);
                 admission.charges_use = false;
-                admission.zones.clear();
-                rest_on.clear();
+                if dice.below(4) == 0 {
+                    admission.zones.clear();
+                    rest_on.clear();
+                }
             }
             body
         }

@@ -313,6 +313,59 @@ fn what_is_taken_back_counts_where_it_was_counted() {
     }
 }
 
+/// The power failed between record and pulse; whoever it was comes again. In between nothing happens, people count the zone
+/// and are heard, or count it and are heard only afterwards.
+#[test]
+fn who_comes_again_takes_the_first_ones_place_over_also_where_a_recount_let_go_of_it() {
+    enum Between {
+        Nothing,
+        Heard,
+        HeardAfterwards,
+    }
+    for (name, between, inside_again, kept) in [
+        ("nothing", Between::Nothing, 2, true),
+        ("a recount", Between::Heard, 51, false),
+        ("a recount that is heard afterwards", Between::HeardAfterwards, 51, true),
+    ] {
+        let folder = Folder::new("again");
+        let mut venue = Venue::new();
+        let mut replica = venue.gate(&folder.db());
+        let inside = |replica: &Replica| replica.reader().unwrap().status(at(90)).unwrap().zones[0].occupancy;
+        admit(&mut replica, 1, 0, 0);
+        let first = admit(&mut replica, 7, 0, 1);
+        drop(replica);
+        let mut replica = open(&folder.db(), 2);
+        replica.record(Some(LANE), at(2), EventBody::NotOpened { of: first, unknown: true }).unwrap();
+        assert_eq!(inside(&replica), 2, "{name}");
+        let recount =
+            Recount { zone: ZONE, generation: 1, observed: 50, at_ms: T0 + 10, frontier: vec![first], before: None };
+        let mut count = |replica: &mut Replica| {
+            let basis = Basis::of(mark(OTHER_DEVICE, 9, 1, 0, false).event, &recount);
+            let told = Change::Count(ZoneTally { zone: ZONE, basis, counts: vec![] });
+            let reply = venue.reply(vec![told], T0 + 11);
+            replica.apply(&reply, at(11)).unwrap();
+        };
+        if let Between::Heard = between {
+            count(&mut replica);
+            assert_eq!(inside(&replica), 50, "{name}");
+        }
+        let view = look(&replica, 7, 20);
+        let unopened = view.uses.unopened.clone().unwrap();
+        assert_eq!((unopened.event, unopened.places.as_slice()), (first, [ZONE].get(..usize::from(kept)).unwrap()));
+        let again = replica.record(Some(LANE), at(20), authorised(7, 0, view, 20, Some(first))).unwrap().event.id;
+        replica.record(Some(LANE), at(21), EventBody::Opened { of: again, watched: false }).unwrap();
+        if let Between::HeardAfterwards = between {
+            assert_eq!(inside(&replica), 2, "{name}: not heard of yet");
+            count(&mut replica);
+        }
+        assert_eq!(inside(&replica), inside_again, "{name}");
+        assert_eq!(look(&replica, 7, 30).uses.total, 1, "{name}: one use");
+        // It turns out late that the first one never opened.
+        replica.record(Some(LANE), at(40), EventBody::NotOpened { of: first, unknown: false }).unwrap();
+        assert_eq!(inside(&replica), inside_again, "{name}: and nobody is counted out for it");
+    }
+}
+
 #[test]
 fn a_reader_that_stays_open_sees_every_new_setting() {
     let folder = Folder::new("settings");

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::{Check, Outcome};
-use crate::decision::{Allowance, DecisionInput, REPRESENT_WINDOW_MS};
+use crate::decision::{Allowance, DecisionInput, interrupted};
 use crate::ids::Direction;
 use crate::pass::{Claims, Defect, Finding, MalformedWhy};
 use crate::product::{OfflineScope, Product, ProductKind, Rule, SUBSCRIPTION_STALENESS_S};
@@ -357,17 +357,14 @@ fn hours(fine: bool, input: &DecisionInput) -> Pair {
 
 fn exit(input: &DecisionInput) -> Pair {
     let uses = &input.view.uses;
-    let again = uses
-        .unopened
-        .filter(|unopened| (0..=REPRESENT_WINDOW_MS).contains(&input.now.wall_ms.saturating_sub(unopened.at_ms)));
-    if let Some(again) = again {
+    if let Some(again) = interrupted(&input.view, input.now) {
         return (
             format!(
-                "Nobody knows whether the gate opened for admission {}: this completes it, and charges nothing.",
+                "Nobody knows whether the gate opened for admission {}: this makes up for it, and takes no further use.",
                 again.event
             ),
             format!(
-                "Nu se știe dacă bariera s-a deschis pentru admiterea {}: aceasta o completează, fără a consuma nimic.",
+                "Nu se știe dacă bariera s-a deschis pentru admiterea {}: aceasta o înlocuiește, fără a consuma încă o utilizare.",
                 again.event
             ),
         );
@@ -419,15 +416,18 @@ fn capacity(input: &DecisionInput) -> Pair {
     if input.view.spaces.is_empty() {
         return both("No zone is known behind this gate.", "Nu se cunoaște nicio zonă în spatele barierei.");
     }
-    let each = input.view.spaces.iter().map(|space| {
-        let zone = space.zone.to_string();
-        let short = zone.get(zone.len().saturating_sub(4)..).unwrap_or("").to_owned();
-        (short, space.rights_held, space.best_effort)
-    });
     let (mut en, mut ro) = (vec![], vec![]);
-    for (zone, held, best_effort) in each {
-        en.push(format!("{held} in zone …{zone}{}", if best_effort { " (needs none)" } else { "" }));
-        ro.push(format!("{held} în zona …{zone}{}", if best_effort { " (nu sunt necesare)" } else { "" }));
+    for space in &input.view.spaces {
+        let zone = space.zone.to_string();
+        let zone = zone.get(zone.len().saturating_sub(4)..).unwrap_or("");
+        let kept = interrupted(&input.view, input.now).is_some_and(|first| first.places.contains(&space.zone));
+        let (why_en, why_ro) = match (space.best_effort, kept) {
+            (true, _) => (" (needs none)", " (nu sunt necesare)"),
+            (false, true) => (" (and the interrupted admission's own)", " (și cel al admiterii întrerupte)"),
+            (false, false) => ("", ""),
+        };
+        en.push(format!("{} in zone …{zone}{why_en}", space.rights_held));
+        ro.push(format!("{} în zona …{zone}{why_ro}", space.rights_held));
     }
     (
         format!("Rights to a place held at this gate: {}.", en.join(", ")),

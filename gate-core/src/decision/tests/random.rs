@@ -77,7 +77,10 @@ pub(super) fn any_input() -> impl Strategy<Value = DecisionInput> {
             input.view.uses.total = total;
             input.view.uses.today = today;
             input.view.uses.inside = inside;
-            input.view.uses.unopened = unopened.map(|at_ms| Unopened { event: event_id(1), at_ms });
+            input.view.uses.unopened = unopened.map(|at_ms| {
+                let places = if at_ms % 2 == 0 { vec![LOT] } else { vec![] };
+                Unopened { event: event_id(1), at_ms, places }
+            });
             input.view.uses.last = last.map(|at_ms| LastUse {
                 at_ms,
                 gate: OTHER_GATE,
@@ -166,13 +169,12 @@ fn holds(input: &DecisionInput) -> Result<(), TestCaseError> {
     prop_assert!(admission.pass.is_some(), "nobody enters without a pass");
     prop_assert!(matches!(input.pass.finding, Finding::Genuine { .. }), "not genuine");
     prop_assert_eq!(input.lane.readiness, Readiness::Ready);
-    if admission.reopens.is_some() {
-        prop_assert!(!admission.charges_use && admission.zones.is_empty());
-    } else {
-        prop_assert!(!input.view.spaces.is_empty());
-        prop_assert!(input.view.spaces.iter().all(|space| space.rights_held > 0 || space.best_effort));
-        prop_assert_eq!(admission.zones.len(), input.view.spaces.len());
-    }
+    let interrupted = input.view.uses.unopened.as_ref().filter(|_| admission.reopens.is_some());
+    prop_assert!(interrupted.is_none() || !admission.charges_use);
+    prop_assert!(!input.view.spaces.is_empty());
+    let kept = |zone| interrupted.is_some_and(|unopened| unopened.places.contains(&zone));
+    prop_assert!(input.view.spaces.iter().all(|space| space.rights_held > 0 || space.best_effort || kept(space.zone)));
+    prop_assert_eq!(admission.zones.len(), input.view.spaces.len());
     Ok(())
 }
 
