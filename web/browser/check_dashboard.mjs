@@ -62,6 +62,7 @@ export async function checkDashboard(report, browser, cloud) {
   await keyboard(report, page, cloud, at);
   await inboxByKeyboard(report, page, cloud, at);
   await inboxOnAPhone(report, page, cloud, at);
+  await refused(report, browser, cloud, at);
   await lineDrops(report, page, cloud, at);
   await context.close();
 }
@@ -200,6 +201,81 @@ async function narrow(report, page, where) {
   });
   report.expect(seen.wide <= 320, `needs ${seen.wide} px, has 320: ${where}`);
   report.expect(seen.small.length === 0, `targets under 44 px: ${seen.small.join(' ')}: ${where}`);
+}
+
+/** A count and a note that the server, the network or an ended session refuses: it is said in the reader's language, and nothing typed is lost. */
+async function refused(report, browser, cloud, at) {
+  const said = {
+    en: {
+      count: '“How it was counted” must be a few words',
+      note: '“What you found out” must be a few words',
+      gone: 'The server does not answer.',
+      ended: 'Your session had ended, so this was not done.',
+      counted: 'It said 12, now it says 7.',
+      wrong: 'E-mail and password do not match',
+    },
+    ro: {
+      count: '„Cum s-a numărat” trebuie să fie câteva cuvinte',
+      note: '„Ce ați aflat” trebuie să fie câteva cuvinte',
+      gone: 'Serverul nu răspunde.',
+      ended: 'Sesiunea se încheiase, deci nu s-a făcut nimic.',
+      counted: 'Era 12, acum este 7.',
+      wrong: 'E-mailul și parola nu se potrivesc',
+    },
+  };
+  for (const [locale, texts] of Object.entries(said)) {
+    const context = await browser.newContext({ locale, viewport: { width: 360, height: 740 } });
+    const page = await context.newPage();
+    watch(report, page, `dashboard refused ${locale}`);
+    cloud.become('full_inbox');
+    await page.goto(at(`/inbox/${COUNT}`));
+    await page.waitForSelector('.open form');
+    const [counting, closing] = [page.locator('.open form').first(), page.locator('.open form').last()];
+    const [count, how, note] = [counting.locator('input').first(), counting.locator('input').last(), closing.locator('input')];
+    const kept = async (name, why) => {
+      await page.waitForSelector(`.open [role=alert]:has-text("${texts[name]}")`);
+      const typed = [await count.inputValue(), await how.inputValue(), await note.inputValue()].join('|');
+      report.expect(typed === why, `${name} ${locale}: of what was typed is left ${typed}`);
+    };
+    await count.fill('7');
+    await how.fill('  ');
+    await note.fill(' ');
+    await how.press('Enter');
+    await kept('count', '7|  | ');
+    await note.press('Enter');
+    await kept('note', '7|  | ');
+    await how.fill('walked through');
+    await note.fill('Counted at closing');
+    cloud.become('dead');
+    await how.press('Enter');
+    await kept('gone', '7|walked through|Counted at closing');
+    cloud.become('heal');
+    // Logged out elsewhere, or overnight.
+    cloud.become('login');
+    await how.press('Enter');
+    await page.waitForSelector('dialog[open] form');
+    await kept('ended', '7|walked through|Counted at closing');
+    report.expect((await page.evaluate(() => document.activeElement?.type)) === 'email', `the focus is not where one logs in: ${locale}`);
+    report.expect((await page.locator('h1').count()) === 1, `a second h1 to log in again: ${locale}`);
+    for (const [mode, media] of Object.entries(MODES)) {
+      await page.emulateMedia(media);
+      await settled(page);
+      await accessible(report, page, `dashboard log in again ${locale} ${mode}`);
+    }
+    await page.emulateMedia(MODES.light);
+    await narrow(report, page, `log in again ${locale}`);
+    await page.locator('dialog input[type=email]').fill('ana@example.test');
+    await page.locator('dialog input[type=password]').fill('wrong');
+    await page.keyboard.press('Enter');
+    await page.waitForSelector(`dialog [role=alert]:has-text("${texts.wrong}")`);
+    await page.locator('dialog input[type=password]').fill('four plain words');
+    await page.keyboard.press('Enter');
+    await page.waitForSelector('dialog', { state: 'hidden' });
+    await kept('ended', '7|walked through|Counted at closing');
+    await how.press('Enter');
+    await page.waitForSelector(`.open [role=status]:has-text("${texts.counted}")`);
+    await context.close();
+  }
 }
 
 async function firstLook(report, page, cloud, at) {

@@ -9,6 +9,8 @@ const SIZES = [
   [800, 480],
   [1024, 600],
   [1280, 800],
+  // Mounted upright, and as small as it gets.
+  [360, 740],
 ];
 const DEFICIENCIES = ['achromatopsia', 'deuteranopia', 'protanopia', 'tritanopia'];
 const ALERTS = new Set(['deny', 'check', 'full', 'closed', 'fault']);
@@ -33,7 +35,7 @@ async function measure(page) {
     const live = document.querySelector('.words');
     return {
       share: (box.width * box.height) / (innerWidth * innerHeight),
-      capHeight: pen.measureText('H').actualBoundingBoxAscent / innerHeight,
+      capHeight: pen.measureText('H').actualBoundingBoxAscent / Math.min(innerWidth, innerHeight),
       ink: style.color,
       ground: getComputedStyle(ground).backgroundColor,
       groundImage: getComputedStyle(ground).backgroundImage,
@@ -124,14 +126,16 @@ async function everyReason(report, page, gate) {
   const pair = '[[(]\\s*"([^"]+)",\\s*"([^"]+)",?\\s*[\\])]';
   const found = [...source.matchAll(new RegExp(`${pair},\\s*${pair}`, 'g'))];
   report.expect(found.length >= 30, `only ${found.length} reasons were found in gate-core/src/reason.rs`);
-  for (const [, en, enAdvice, ro, roAdvice] of found) {
-    for (const lang of ['en', 'ro']) {
+  const sentences = found.flatMap((one) => [[one, 'en'], [one, 'ro']]);
+  for (const [width, height] of [SIZES.at(-1), SIZES[0]]) {
+    await page.setViewportSize({ width, height });
+    for (const [[, en, enAdvice, ro, roAdvice], lang] of sentences) {
       // The state decides the language: deny_long speaks Romanian, check English.
       const [state, kind] = lang === 'ro' ? ['deny_long', 'deny'] : ['check', 'check'];
       gate.show(state, { en: { title: en, advice: enAdvice }, ro: { title: ro, advice: roAdvice } });
       await page.waitForSelector(`main[data-kind="${kind}"] .first .title:text-is("${lang === 'ro' ? ro : en}")`);
       await settled(page);
-      await readable(report, page, state, kind, `"${lang === 'ro' ? ro : en}" 800x480`);
+      await readable(report, page, state, kind, `"${lang === 'ro' ? ro : en}" ${width}x${height}`);
     }
   }
 }
@@ -235,6 +239,12 @@ async function words(report, page, gate) {
   for (const word of ['OFFLINE', 'Synced 26 h ago', '1,284 to send', 'TIME UNKNOWN', 'CAMERA STUCK', 'RELAY LOST', 'STORAGE FAULT']) {
     report.expect(all.includes(word), `the status line lacks ${word}: ${all}`);
   }
+  for (const [state, word] of [['other_machine', 'CARD OF ANOTHER MACHINE'], ['other_machine_ro', 'CARD DIN ALT APARAT']]) {
+    await showGate(gate, page, state, 'fault');
+    const why = await page.locator('footer .alarm').first().innerText();
+    report.expect(why === word, `${state} says why it does not decide as ${why}`);
+  }
+  await showGate(gate, page, 'fault', 'fault');
   const order = await page.evaluate(() =>
     ['red', 'yellow', 'green'].map((name) => document.querySelector(`.lamp.${name} .glass`).getBoundingClientRect().top),
   );

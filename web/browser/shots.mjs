@@ -77,7 +77,7 @@ async function dashboard(width, lang, theme) {
   await page.locator('.states button').last().click();
   await page.waitForSelector('.found > button');
   await shot('inbox-all');
-  for (const [kind, act] of [['count_due'], ['double_use', explainFirst], ['fork', askTwice], ['poison', tryAgain], ['recount_lost']]) {
+  for (const [kind, act] of [['count_due'], ['double_use', explainFirst], ['fork', askTwice], ['poison', tryAgain], ['recount_lost', countBlank]]) {
     await page.goto(at('/inbox'));
     await page.selectOption('.filters select', kind);
     await page.waitForSelector('.found li');
@@ -87,6 +87,11 @@ async function dashboard(width, lang, theme) {
     if (act) await act(page);
     await shot(`inbox-${kind}`);
   }
+  cloud.become('login');
+  await page.locator('.open form').first().locator('button').click();
+  await page.waitForSelector('dialog[open] form');
+  await shot('log-in-again', false);
+  cloud.become('near_full');
   for (const path of ['issue', 'lookup', 'gates', 'zones', 'vendors']) {
     await page.goto(at(`/${path}`));
     await page.waitForSelector('form');
@@ -119,6 +124,13 @@ async function askTwice(page) {
   await page.waitForSelector('.open button[value=sure]');
 }
 
+async function countBlank(page) {
+  await page.locator('.open input[type=number]').fill('40');
+  await page.locator('.open form').first().locator('input').last().fill(' ');
+  await page.locator('.open form').first().locator('button').click();
+  await page.waitForSelector('.open [role=alert]');
+}
+
 async function tryAgain(page) {
   await page.locator('.open input').fill('The zone is there now');
   await page.locator('.open button[value=retry]').click();
@@ -127,7 +139,7 @@ async function tryAgain(page) {
 
 if (!only || only.startsWith('kiosk')) {
   for (const scheme of ['light', 'dark']) {
-    for (const size of [[800, 480], [1280, 800]]) await kiosk(size, scheme);
+    for (const size of [[800, 480], [1280, 800], [360, 740]]) await kiosk(size, scheme);
   }
 }
 if (!only || only.startsWith('dash')) {

@@ -51,7 +51,16 @@ function json(response, status, value) {
   response.writeHead(status, { 'content-type': type }).end(value === undefined ? '' : JSON.stringify(value));
 }
 
-const problem = (response, status, title, detail) => json(response, status, { type: 'about:blank', status, title, detail });
+const problem = (response, status, code, title, detail, errors = []) =>
+  json(response, status, { type: `/problems/${code}`, status, title, detail, code, errors });
+
+/** As the cloud reads a line of text: one that isn't blank. */
+function blank(response, pointer, text, limit) {
+  if (String(text ?? '').trim() !== '') return false;
+  const detail = `One line of 1 to ${limit} characters is needed.`;
+  problem(response, 422, 'invalid', 'A value is not accepted', detail, [{ pointer, detail }]);
+  return true;
+}
 
 async function bodyOf(request) {
   let text = '';
@@ -159,7 +168,7 @@ export async function startCloud(port = 0) {
       return {};
     },
     'POST /v1/session': (body, response) => {
-      if (body.password === 'wrong') return problem(response, 401, 'Unauthorized', 'no such account');
+      if (body.password === 'wrong') return problem(response, 401, 'wrong_login', 'Not logged in', 'The e-mail address or the password is wrong.');
       loggedIn = true;
       return {};
     },
@@ -176,11 +185,15 @@ export async function startCloud(port = 0) {
       return {};
     },
     'GET people': () => people,
-    'GET conflicts/*': (_, id, response) => inbox.one(id) ?? problem(response, 404, 'Not found', 'There is no such conflict.'),
+    'GET conflicts/*': (_, id, response) => inbox.one(id) ?? problem(response, 404, 'not_found', 'Not found', 'There is no such conflict here.'),
     'POST conflicts/*/assign': (body, id) => inbox.assign(id, body.person_id),
-    'POST conflicts/*/resolve': (body, id, response) =>
-      body.action === 'retry' ? problem(response, 409, 'Conflict', "It still can't be applied, for the same reason.") : inbox.resolve(id, body.note),
-    'POST zones/*/recount': (body, id) => {
+    'POST conflicts/*/resolve': (body, id, response) => {
+      if (blank(response, '/note', body.note, 500)) return undefined;
+      if (body.action !== 'retry') return inbox.resolve(id, body.note);
+      return problem(response, 409, 'still_aside', 'It clashes with what is there', "It still can't be applied, for the same reason.");
+    },
+    'POST zones/*/recount': (body, id, response) => {
+      if (blank(response, '/reason', body.reason, 200)) return undefined;
       inbox.counted(id);
       return { event: 'e', before: 12, after: body.observed };
     },
@@ -212,19 +225,19 @@ export async function startCloud(port = 0) {
     if (!answering) return request.socket.destroy();
     const body = await bodyOf(request);
     if (request.method !== 'GET' && request.headers['x-requested-with'] !== 'gate-dashboard') {
-      return problem(response, 403, 'Forbidden', 'the header X-Requested-With is missing');
+      return problem(response, 403, 'forged', 'Not from our own page', 'The header X-Requested-With is missing.');
     }
     const open = routes[`${request.method} ${url.pathname}`];
     if (open) {
       const value = open(body, response);
       return response.writableEnded ? undefined : json(response, 200, value);
     }
-    if (!loggedIn) return problem(response, 401, 'Unauthorized', 'log in first');
+    if (!loggedIn) return problem(response, 401, 'login_needed', 'Not logged in', 'Log in, then try again.');
     if (url.pathname === '/v1/session') return json(response, 200, canned.session);
     const rest = /^\/v1\/venues\/[^/]+\/(.+)$/.exec(url.pathname)?.[1] ?? '';
     if (rest === 'passes/lookup') {
       const found = canned.pass(url.searchParams.get('code') ?? '', Date.now());
-      return found ? json(response, 200, { passes: [found] }) : problem(response, 404, 'Not found', 'no such pass');
+      return found ? json(response, 200, { passes: [found] }) : problem(response, 404, 'not_found', 'Not found', 'There is no such pass here.');
     }
     if (rest === 'conflicts') {
       const { items, next } = inbox.list(url.searchParams);
@@ -234,7 +247,7 @@ export async function startCloud(port = 0) {
     const parts = rest.split('/');
     const shape = parts[0] === 'events' ? 'events/*/*/*/replay' : parts.length > 1 ? [parts[0], '*', ...parts.slice(2)].join('/') : rest;
     const route = venueRoutes[`${request.method} ${shape}`];
-    if (!route) return problem(response, 404, 'Not found', rest);
+    if (!route) return problem(response, 404, 'not_found', 'Not found', rest);
     const value = route(body, parts[1], response);
     return response.writableEnded ? undefined : json(response, 200, value);
   }

@@ -131,6 +131,22 @@ export const gateStates = {
     ['CHEMAȚI PERSONALUL', 'Poarta nu funcționează.'],
     { reason: 'lane_fault', status: { not_deciding: 'withdrawn', link: 'offline', synced_age_s: 3 * 3_600 } },
   ),
+  other_machine: screen(
+    'fault',
+    'fault',
+    'attention',
+    ['CALL STAFF', 'The gate has a fault. Your pass stays valid.'],
+    ['CHEMAȚI PERSONALUL', 'Poarta are o defecțiune. Permisul rămâne valabil.'],
+    { reason: 'lane_fault', status: { not_deciding: 'other_machine', link: 'offline', synced_age_s: 3 * 3_600 } },
+  ),
+  other_machine_ro: screen(
+    'fault',
+    'fault',
+    'attention',
+    ['CALL STAFF', 'The gate has a fault. Your pass stays valid.'],
+    ['CHEMAȚI PERSONALUL', 'Poarta are o defecțiune. Permisul rămâne valabil.'],
+    { reason: 'lane_fault', lang: 'ro', status: { not_deciding: 'other_machine', link: 'offline', synced_age_s: 3 * 3_600 } },
+  ),
   free_exit: screen('free_exit', 'green', 'exit', ['GOODBYE', 'The exit is free. Drive slowly.'], ['DRUM BUN', 'Ieșirea este liberă. Mergeți încet.'], {
     gate: { name: 'South exit', direction: 'out' },
   }),

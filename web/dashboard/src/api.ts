@@ -15,6 +15,8 @@ export class ApiError extends Error {
     readonly title: string,
     readonly detail: string | null,
     readonly fields: FieldProblem[],
+    /** The server's lasting name for it; null when what answered wasn't our server. */
+    readonly code: string | null = null,
   ) {
     super(detail ?? title);
   }
@@ -134,20 +136,50 @@ export interface Part<T> {
   next: string | null;
 }
 
+let whenEnded: (() => void) | null = null;
+
+/** What is done when somebody asks for something and their session has ended. What a page asks by itself interrupts nobody. */
+export function onSessionEnd(run: () => void): void {
+  whenEnded = run;
+}
+
+const noAnswer = () => new ApiError(0, 'no answer', null, []);
+
 async function part<T>(path: string): Promise<Part<T>> {
   const response = await send('GET', path);
   const next = /<([^>]+)>;\s*rel="?next"?/.exec(response.headers.get('link') ?? '')?.[1] ?? null;
-  return { items: (await response.json()) as T[], next };
+  return { items: (await read(response)) as T[], next };
 }
 
-async function call<T>(method: string, path: string, body?: unknown, headers: Record<string, string> = {}): Promise<T> {
-  const response = await send(method, path, body, headers);
+async function call<T>(
+  method: string,
+  path: string,
+  body?: unknown,
+  headers: Record<string, string> = {},
+  ended: (() => void) | null = whenEnded,
+): Promise<T> {
+  const response = await send(method, path, body, headers, ended);
   if (response.status === 204) return undefined as T;
-  const text = await response.text();
-  return (text === '' ? undefined : JSON.parse(text)) as T;
+  return (await read(response)) as T;
 }
 
-async function send(method: string, path: string, body?: unknown, headers: Record<string, string> = {}): Promise<Response> {
+/** The line may break in the middle of an answer, and a hotel's network answers with a page of its own. */
+async function read(response: Response): Promise<unknown> {
+  try {
+    const text = await response.text();
+    return text === '' ? undefined : JSON.parse(text);
+  } catch {
+    throw noAnswer();
+  }
+}
+
+async function send(
+  method: string,
+  path: string,
+  body?: unknown,
+  headers: Record<string, string> = {},
+  ended: (() => void) | null = whenEnded,
+): Promise<Response> {
   const init: RequestInit = {
     method,
     credentials: 'same-origin',
@@ -163,21 +195,29 @@ async function send(method: string, path: string, body?: unknown, headers: Recor
   try {
     response = await fetch(path, init);
   } catch {
-    throw new ApiError(0, 'no answer', null, []);
+    throw noAnswer();
   }
-  if (!response.ok) throw await problem(response);
-  return response;
+  if (response.ok) return response;
+  const error = await problem(response);
+  if (error.code === 'login_needed') ended?.();
+  throw error;
 }
 
 async function problem(response: Response): Promise<ApiError> {
   const isProblem = response.headers.get('content-type')?.includes('json') ?? false;
   if (!isProblem) return new ApiError(response.status, `${response.status} ${response.statusText}`, null, []);
-  const body = (await response.json()) as { title?: string; detail?: string; errors?: { pointer?: string; detail?: string }[] };
+  const body = ((await read(response)) ?? {}) as {
+    title?: string;
+    detail?: string;
+    code?: string;
+    errors?: { pointer?: string; detail?: string }[];
+  };
   return new ApiError(
     response.status,
     body.title ?? response.statusText,
     body.detail ?? null,
     (body.errors ?? []).map((field) => ({ pointer: field.pointer ?? '', detail: field.detail ?? '' })),
+    body.code ?? null,
   );
 }
 
@@ -197,7 +237,7 @@ export const api = {
   logIn: (email: string, password: string) => call<unknown>('POST', '/v1/session', { email, password }),
   logOut: () => call<unknown>('DELETE', '/v1/session'),
 
-  overview: (venue: string) => call<unknown>('GET', at(venue, 'overview')),
+  overview: (venue: string) => call<unknown>('GET', at(venue, 'overview'), undefined, {}, null),
   livePath: (venue: string, after: number | null) => at(venue, after === null ? 'live' : `live?after=${after}`),
 
   zones: (venue: string) => list<Zone>(at(venue, 'zones')),

@@ -1,8 +1,8 @@
 // The verdict's word is as large as its place allows and never smaller than a
-// driver can read: cap height at least 12 % of the screen's height.
+// driver can read: cap height at least 12 % of the screen's shorter side.
 // Words come from the gate in two languages, so their length isn't known here.
 
-/** Barlow Condensed's capitals are 0.7 em tall; 17.4 % of the height leaves a little over 12 %. */
+/** Barlow Condensed's capitals are 0.7 em tall; 17.4 % of that side leaves a little over 12 %. */
 export const SMALLEST = 0.174;
 const LARGEST = 0.4;
 const STEPS = 7;
@@ -30,7 +30,8 @@ export function fit(face: HTMLElement, box: HTMLElement): void {
 }
 
 function search(face: HTMLElement, box: HTMLElement, inner: HTMLElement): void {
-  const smallest = window.innerHeight * SMALLEST;
+  const side = Math.min(window.innerWidth, window.innerHeight);
+  const smallest = side * SMALLEST;
   const fitsAt = (size: number, tight: string) => {
     apply(face, `${size.toFixed(1)}px`, tight);
     return inner.offsetHeight <= box.clientHeight && inner.scrollWidth <= inner.clientWidth && wordsFit(inner);
@@ -38,7 +39,7 @@ function search(face: HTMLElement, box: HTMLElement, inner: HTMLElement): void {
   let tight = 0;
   while (tight < TIGHTEST && !fitsAt(smallest, String(tight))) tight += 1;
   let good = smallest;
-  let bad = window.innerHeight * LARGEST;
+  let bad = side * LARGEST;
   for (let step = 0; step < STEPS; step += 1) {
     const middle = (good + bad) / 2;
     if (fitsAt(middle, String(tight))) good = middle;

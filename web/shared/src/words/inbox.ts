@@ -68,6 +68,8 @@ const en = {
   count_inside: 'How many are inside now',
   count_reason: 'How it was counted',
   count_reason_hint: 'Stays on record with your name, for example “walked through at 7:30”.',
+  count_wrong: '“How many are inside now” must be a whole number from 0 to 1,000,000.',
+  count_reason_wrong: '“How it was counted” must be a few words in one line, at most 200 characters.',
   count_do: 'Set the count',
   count_done: 'Entered. It said {before}, now it says {after}.',
 
@@ -156,6 +158,7 @@ const en = {
   decide_title: 'Decide about the device',
   your_note: 'What you found out',
   your_note_hint: 'Stays on record with your name.',
+  note_wrong: '“What you found out” must be a few words in one line, at most 500 characters.',
   close: 'Close',
   close_done: 'Closed.',
   retry: 'Try again',
@@ -251,6 +254,8 @@ const ro: SameKeys<typeof en> = {
   count_inside: 'Câți sunt înăuntru acum',
   count_reason: 'Cum s-a numărat',
   count_reason_hint: 'Rămâne înregistrat cu numele dumneavoastră, de exemplu „am trecut la 7:30”.',
+  count_wrong: '„Câți sunt înăuntru acum” trebuie să fie un număr întreg de la 0 la 1.000.000.',
+  count_reason_wrong: '„Cum s-a numărat” trebuie să fie câteva cuvinte pe un singur rând, cel mult 200 de caractere.',
   count_do: 'Setează numărul',
   count_done: 'Introdus. Era {before}, acum este {after}.',
 
@@ -339,6 +344,7 @@ const ro: SameKeys<typeof en> = {
   decide_title: 'Decizia despre dispozitiv',
   your_note: 'Ce ați aflat',
   your_note_hint: 'Rămâne înregistrat cu numele dumneavoastră.',
+  note_wrong: '„Ce ați aflat” trebuie să fie câteva cuvinte pe un singur rând, cel mult 500 de caractere.',
   close: 'Închide',
   close_done: 'Închisă.',
   retry: 'Încearcă din nou',
