@@ -212,6 +212,7 @@ async function refused(report, browser, cloud, at) {
       gone: 'The server does not answer.',
       ended: 'Your session had ended, so this was not done.',
       counted: 'It said 12, now it says 7.',
+      still_in: 'this browser is still logged in',
       wrong: 'E-mail and password do not match',
     },
     ro: {
@@ -220,6 +221,7 @@ async function refused(report, browser, cloud, at) {
       gone: 'Serverul nu răspunde.',
       ended: 'Sesiunea se încheiase, deci nu s-a făcut nimic.',
       counted: 'Era 12, acum este 7.',
+      still_in: 'acest navigator este încă în cont',
       wrong: 'E-mailul și parola nu se potrivesc',
     },
   };
@@ -274,6 +276,16 @@ async function refused(report, browser, cloud, at) {
     await kept('ended', '7|walked through|Counted at closing');
     await how.press('Enter');
     await page.waitForSelector(`.open [role=status]:has-text("${texts.counted}")`);
+    // Whoever logs out without a network is told that they are still in, and sees nothing more.
+    cloud.become('dead');
+    await page.locator('button.menu').click();
+    await page.locator('button.out').click();
+    await page.waitForSelector(`[role=alert]:has-text("${texts.still_in}")`);
+    report.expect((await page.locator('.found, form, button.menu').count()) === 0, `nothing is shown that needs a session: ${locale}`);
+    await accessible(report, page, `dashboard still in ${locale}`);
+    cloud.become('heal');
+    await page.locator('[role=alert] button').click();
+    await page.waitForSelector('form input[type=password]');
     await context.close();
   }
 }
