@@ -186,7 +186,7 @@ pub(super) async fn hear(
         uses::annul(tx, source, of, news).await?;
     }
     if let (Some(taken), Some(passed)) = (after.taken_by, after.passed_by) {
-        let text = format!("something went through for {of} ({passed}), although {taken} took it back");
+        let text = format!("something went through for {of} ({passed}), although {taken} gave its place back");
         let mut finding = source.finding(Kind::LatePassage, of.to_string(), text);
         finding.derived = true;
         finding.gate = Some(after.gate);

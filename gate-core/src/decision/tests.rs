@@ -307,6 +307,8 @@ fn one_re_presentation_after_an_unknown_opening() {
     let mut full = interrupted(1000);
     full.view.spaces[0].rights_held = 0;
     assert_eq!(says(&full), Says::Admit, "its right was spent the first time");
+    let why = explain(&full).into_iter().find(|step| step.check == Check::Capacity).unwrap();
+    assert!(why.en.contains("the interrupted admission's own") && why.ro.contains("admiterii întrerupte"), "{why:?}");
     full.view.uses.unopened.as_mut().unwrap().places.clear();
     assert_eq!(says(&full), Says::Refuse(Reason::LotFull), "a recount let go of its place, and others have taken it");
     full.view.spaces[0].rights_held = 1;

@@ -309,10 +309,20 @@ impl Device {
 
     /// Waits until something holds.
     pub async fn until(&self, what: &str, holds: impl Fn(&Self) -> anyhow::Result<bool>) -> anyhow::Result<()> {
-        let deadline = Deadline::after(PATIENCE);
+        self.until_within(PATIENCE, what, holds).await
+    }
+
+    /// Waits until something holds, for so long.
+    pub async fn until_within(
+        &self,
+        patience: Duration,
+        what: &str,
+        holds: impl Fn(&Self) -> anyhow::Result<bool>,
+    ) -> anyhow::Result<()> {
+        let deadline = Deadline::after(patience);
         while !holds(self)? {
             if deadline.is_over() {
-                bail!("{}: waited {PATIENCE:?} until {what}; links {:?}", self.name, self.links());
+                bail!("{}: waited {patience:?} until {what}; links {:?}", self.name, self.links());
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
