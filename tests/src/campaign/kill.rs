@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use gate_agent::replica::ReplicaReader;
 use gate_core::event::{Event, EventBody};
+use gate_core::history;
 use hardware::clock::mono_us;
 use hardware::compose::Chance;
 use hardware::lines::simulated::Edge;
@@ -258,25 +259,19 @@ async fn audit(opening: &mut Opening, report: &mut Report) -> anyhow::Result<()>
     let gate = &mut opening.venue.entrance;
     gate.wait("everything is delivered", |s| s["status"]["pending"] == 0).await?;
     let reader = ReplicaReader::open(&gate.data_dir().join("replica.db"))?;
-    let mut charged: BTreeMap<String, u32> = BTreeMap::new();
-    let mut authorised = 0usize;
-    let mut events = 0u64;
+    let mut events = Vec::new();
     let walked = reader.journal(|bytes| -> Result<(), String> {
-        events += 1;
-        let event = Event::decode(bytes).map_err(|e| e.to_string())?;
-        if let EventBody::Authorised { admission, .. } = &event.body {
-            authorised += 1;
-            if let (true, Some(pass)) = (admission.charges_use, &admission.pass) {
-                *charged.entry(pass.to_string()).or_default() += 1;
-            }
-        }
+        events.push(Event::decode(bytes).map_err(|e| e.to_string())?);
         Ok(())
     })?;
     if let Err(why) = walked {
         bail!("the journal can't be read: {why}");
     }
-    for (pass, uses) in charged.iter().filter(|(_, uses)| **uses > 1) {
-        report.violations.push(format!("pass {pass} was charged {uses} times"));
+    let authorised = events.iter().filter(|event| matches!(event.body, EventBody::Authorised { .. })).count();
+    // A use that was taken back, because the relay certainly never moved, is free again.
+    let history = history::fold(&events);
+    for (pass, used) in history.passes.iter().filter(|(_, used)| used.total() > 1) {
+        report.violations.push(format!("pass {pass} was charged {} times", used.total()));
     }
     let pulses = gate.pulses().len();
     if pulses > authorised {
@@ -288,7 +283,7 @@ async fn audit(opening: &mut Opening, report: &mut Report) -> anyhow::Result<()>
     }
     let cloud = opening.venue.office.overview().await?;
     let at_cloud = crate::demo::occupancy(&cloud).unwrap_or(0);
-    let distinct = charged.len() as u64;
+    let distinct = history.passes.values().filter(|used| used.total() > 0).count() as u64;
     if at_cloud != distinct {
         report.violations.push(format!("the cloud counts {at_cloud} cars, the journal charges {distinct} passes"));
     }

@@ -142,16 +142,17 @@ pub fn position(database: &Path) -> anyhow::Result<u64> {
     Ok(to.cast_unsigned())
 }
 
-/// How many events a database holds, of one device where it holds several.
-pub fn newest_of(database: &Path, table: &str, device: Option<DeviceId>) -> anyhow::Result<i64> {
+/// How many events a gate has ever written, with those that it has let go of.
+pub fn written_by(database: &Path) -> anyhow::Result<i64> {
     let db = look_into(database)?;
-    Ok(match device {
-        None => db.query_row(&format!("SELECT COUNT(*) FROM {table}"), [], |row| row.get(0))?,
-        Some(device) => {
-            let sql = format!("SELECT COUNT(*) FROM {table} WHERE device_id = ?1");
-            db.query_row(&sql, [device.to_string()], |row| row.get(0))?
-        }
-    })
+    Ok(db.query_row("SELECT COALESCE(MAX(position), 0) FROM events", [], |row| row.get(0))?)
+}
+
+/// How many events of a device the cloud holds.
+pub fn count_of(database: &Path, device: DeviceId) -> anyhow::Result<i64> {
+    let db = look_into(database)?;
+    let sql = "SELECT COUNT(*) FROM events WHERE device_id = ?1";
+    Ok(db.query_row(sql, [device.to_string()], |row| row.get(0))?)
 }
 
 /// All events that the cloud holds, as they were written, by device, epoch and number.

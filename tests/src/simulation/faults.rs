@@ -287,8 +287,8 @@ impl World<'_> {
         let folder = self.gates[gate].folder.clone();
         copy_folder(&self.copy_of(gate), &folder)?;
         let device = self.gates[gate].made.enrolled.device;
-        let kept = super::checks::newest_of(&self.gates[gate].database(), "events", None)?;
-        let held = super::checks::newest_of(&self.cloud_data.join("cloud.db"), "events", Some(device))?;
+        let kept = super::checks::written_by(&self.gates[gate].database())?;
+        let held = super::checks::count_of(&self.cloud_data.join("cloud.db"), device)?;
         self.watch.set_back = Some((gate, held > kept));
         self.tell(Some(gate), &format!("an older card: {kept} events, the cloud holds {held}"));
         let life = self.gates[gate].life;
