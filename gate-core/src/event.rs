@@ -269,30 +269,14 @@ pub fn taken_back(body: &EventBody) -> Option<EventId> {
     }
 }
 
-/// The earlier admission whose places a body takes over: whoever is let in to make up for an opening of which nobody knows
+/// The earlier admission whose places an event takes over: whoever is let in to make up for an opening of which nobody knows
 /// takes the place at that moment, and the first one is counted back exactly where it counted, so that a recount between
-/// the two makes no difference. Its use stays taken. Only within one device's journal, as [`taken_back`].
-pub fn takes_over(body: &EventBody) -> Option<EventId> {
-    match body {
-        // Without zones it takes no place, so it leaves the first one's.
-        EventBody::Authorised { admission, .. } if !admission.zones.is_empty() => admission.reopens,
-        EventBody::Authorised { .. }
-        | EventBody::Annulled { .. }
-        | EventBody::NotOpened { .. }
-        | EventBody::EpochOpened { .. }
-        | EventBody::Opened { .. }
-        | EventBody::Passed { .. }
-        | EventBody::Refused { .. }
-        | EventBody::Noise { .. }
-        | EventBody::Repeated { .. }
-        | EventBody::Overridden { .. }
-        | EventBody::ExitButton { .. }
-        | EventBody::Fire { .. }
-        | EventBody::Recounted(_)
-        | EventBody::Health { .. }
-        | EventBody::ClockStepped(_)
-        | EventBody::LaneClosed { .. } => None,
-    }
+/// the two makes no difference. Its use stays taken. Only of its own device: nobody
+/// gives back what another device counted.
+pub fn takes_over(event: &Event) -> Option<EventId> {
+    let EventBody::Authorised { admission, .. } = &event.body else { return None };
+    // Without zones it takes no place, so it leaves the first one's.
+    admission.reopens.filter(|first| first.device == event.id.device && !admission.zones.is_empty())
 }
 
 /// The opening of which a body says that it happened, for an opening that leads this way: a place is free when somebody

@@ -309,7 +309,7 @@ impl History {
                 (None, None)
             }
             EventBody::Authorised { .. } => {
-                words.taken_over.extend(event::takes_over(&event.body).filter(|of| of.device == event.id.device));
+                words.taken_over.extend(event::takes_over(event));
                 (None, None)
             }
             // Said here once more, so that what tables are compared with does not rest on what they rest on.

@@ -38,7 +38,7 @@ pub(super) async fn apply(tx: &mut Tx, source: &Source, event: &Event, news: &mu
             // What was said of the opening before it came may annul the use, so that is kept first.
             uses::add(tx, source, event, (input, admission), news).await?;
             opening(tx, source, event, news).await?;
-            if let Some(first) = event::takes_over(&event.body).filter(|first| first.device == id.device) {
+            if let Some(first) = event::takes_over(event) {
                 openings::hear(tx, source, first, id, Word::TakenOver, news).await?;
             }
         }

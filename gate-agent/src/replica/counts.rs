@@ -3,7 +3,7 @@
 //! The count is `gate_core::occupancy::ZoneCount`: actors' numbers over a recount, merged by maximum. Its value is
 //! stored as `demand`, so that a decision reads one row per zone however many devices and epochs have counted.
 
-use gate_core::event::Counted;
+use gate_core::event::{self, Counted, Event};
 use gate_core::ids::{DeviceId, Direction, EventId, ZoneId};
 use gate_core::mutant::{self, Mutant};
 use gate_core::occupancy::{Actor, ActorCount, Basis, ZoneCount};
@@ -15,21 +15,10 @@ use super::Fault;
 use super::checked::{Checked, MOVEMENTS};
 use super::keys::{self, blob};
 
-/// An event that counts in zones.
-pub(crate) struct Passage<'a> {
-    /// Its position.
-    pub(crate) position: i64,
-    /// Its name: it tells whose number moves.
-    pub(crate) event: EventId,
-    /// When it happened, Unix milliseconds.
-    pub(crate) at_ms: i64,
-    /// What it counts.
-    pub(crate) counted: Counted<'a>,
-}
-
 /// What an event counts in one zone: a row of `movements`.
 struct Movement {
     position: i64,
+    /// It tells whose number moves.
     event: EventId,
     zone: ZoneId,
     /// The recount generation that the decision rested on.
@@ -40,16 +29,16 @@ struct Movement {
     exits: i64,
 }
 
-/// Counts an event's way through its zones, each in the recount generation the decision rested on.
-pub(crate) fn move_through(checked: &mut Checked<'_>, passage: &Passage<'_>) -> Result<(), Fault> {
-    let Counted { direction, zones, generations } = passage.counted;
+/// Counts what the event at this position counts, in each zone on the recount generation that its decision rested on.
+pub(crate) fn move_through(checked: &mut Checked<'_>, position: i64, event: &Event) -> Result<(), Fault> {
+    let Some(Counted { direction, zones, generations }) = event::counts_of(&event.body) else { return Ok(()) };
     let (entries, exits) = match direction {
         Direction::In => (1, 0),
         Direction::Out => (0, 1),
     };
+    let (at_ms, event) = (event.at.wall_ms, event.id);
     for (at, zone) in zones.iter().enumerate() {
         let generation = generations.get(at).copied().unwrap_or(0);
-        let &Passage { position, event, at_ms, .. } = passage;
         let movement = Movement { position, event, zone: *zone, generation, at_ms, entries, exits };
         movement.put(checked)?;
         movement.add(checked, (entries, exits))?;

@@ -13,7 +13,6 @@ use rusqlite::OptionalExtension;
 use rusqlite::types::Value;
 
 use super::checked::{Checked, EVENTS, USES};
-use super::counts::Passage;
 use super::keys::{blob, event_key, pass_key, use_key};
 use super::{Fault, Replica, ReplicaError, counts, keys};
 
@@ -160,11 +159,10 @@ fn mean(checked: &mut Checked<'_>, position: i64, sealed: &SealedEvent) -> Resul
             Direction::Out => mutant::active(Mutant::ExitsCountAtOnce),
         };
         if at_once {
-            count(checked, position, event)?;
+            counts::move_through(checked, position, event)?;
         }
     }
-    if let Some(first) = event::takes_over(&event.body)
-        && first.device == event.id.device
+    if let Some(first) = event::takes_over(event)
         && !mutant::active(Mutant::PlaceKept)
         && let Some(first_at) = position_here(checked, first)?
     {
@@ -176,16 +174,13 @@ fn mean(checked: &mut Checked<'_>, position: i64, sealed: &SealedEvent) -> Resul
     }
 }
 
-/// Counts what an event counts, as made on the recount that it names.
-fn count(checked: &mut Checked<'_>, position: i64, event: &Event) -> Result<(), Fault> {
-    let Some(counted) = event::counts_of(&event.body) else { return Ok(()) };
-    counts::move_through(checked, &Passage { position, event: event.id, at_ms: event.at.wall_ms, counted })
-}
-
 /// Counts an exit that did not count yet.
 fn count_exit(checked: &mut Checked<'_>, position: i64, event: &Event) -> Result<(), Fault> {
     let leads_out = event::counts_of(&event.body).is_some_and(|counted| counted.direction == Direction::Out);
-    if leads_out && !counts::is_counted(checked, position)? { count(checked, position, event) } else { Ok(()) }
+    if leads_out && !counts::is_counted(checked, position)? {
+        counts::move_through(checked, position, event)?;
+    }
+    Ok(())
 }
 
 /// Something opened, or went through. An exit counts from now on if it is known to have been made.

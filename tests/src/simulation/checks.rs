@@ -355,8 +355,7 @@ impl World<'_> {
                 let known = self.gate_counts(gate, zone);
                 // What an older backup and an older card have both lost, or only a device that was withdrawn since could
                 // say again, nobody but the other gates' counts remembers.
-                let untold = self.watch.set_back.is_some() || !self.watch.withdrawn.is_empty();
-                let both_lost = untold && self.watch.restores > 0;
+                let both_lost = !self.watch.withdrawn.is_empty() && self.watch.restores > 0;
                 let exempt = self.watch.withdrawn.contains(&gate) || self.watch.recount_lost || both_lost;
                 if known.is_some_and(|known| known != follows) && !exempt {
                     self.violated(
@@ -378,11 +377,8 @@ impl World<'_> {
             self.violated(None, &format!("E11: events in are not applied plus parked: {said}"));
         }
         let open = |kind: &str| said["open"][kind].as_u64().unwrap_or(0);
-        // Of a device that was withdrawn nothing is believed any more, and somebody is told that it still speaks.
-        let withdrawn = |gate| self.watch.withdrawn.contains(&gate) && open("withdrawn_device") > 0;
         if let Some((gate, true)) = self.watch.set_back
             && self.watch.restores == 0
-            && !withdrawn(gate)
             && open("fork") + open("journal_shorter") == 0
         {
             self.violated(Some(gate), &format!("E07: an older card was put back and nobody was told: {said}"));

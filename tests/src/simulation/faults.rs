@@ -289,7 +289,8 @@ impl World<'_> {
         let device = self.gates[gate].made.enrolled.device;
         let kept = super::checks::written_by(&self.gates[gate].database())?;
         let held = super::checks::count_of(&self.cloud_data.join("cloud.db"), device)?;
-        self.watch.set_back = Some((gate, held > kept));
+        // Of a device that was withdrawn nothing is believed, so nobody asks how old its card is.
+        self.watch.set_back = Some((gate, held > kept && !self.watch.withdrawn.contains(&gate)));
         self.tell(Some(gate), &format!("an older card: {kept} events, the cloud holds {held}"));
         let life = self.gates[gate].life;
         self.later(2_000_000, What::Fault(Fault::StartAgent(gate, life)));

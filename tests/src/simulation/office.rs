@@ -110,6 +110,7 @@ impl World<'_> {
                 let device = self.gates[gate].made.enrolled.device;
                 cloud.send_json("POST", &format!("/v1/venues/{venue}/devices/{device}/revoke"), Some(&json!({})))?;
                 self.watch.withdrawn.insert(gate);
+                self.watch.set_back = self.watch.set_back.map(|(back, told)| (back, told && back != gate));
                 self.tell(Some(gate), "the office withdraws the device");
             }
         }
