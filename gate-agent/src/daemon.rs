@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, watch};
 use crate::clock::{self, Clock};
 use crate::closing::Closing;
 use crate::config::Config;
+use crate::file_lock::FileLock;
 use crate::health;
 use crate::identity::{self, IdentityFile, MachineFiles};
 use crate::lane_runner::{self, Parts};
@@ -84,19 +85,12 @@ pub fn reader_program(config: &Config) -> anyhow::Result<PathBuf> {
     Ok(own.with_file_name("gate-reader"))
 }
 
-/// Only one agent may use a data folder; the lock ends with the process.
-pub(crate) fn lock(data_dir: &Path) -> anyhow::Result<std::fs::File> {
+/// Only one agent may use a data folder.
+pub(crate) fn lock(data_dir: &Path) -> anyhow::Result<FileLock> {
     let path = data_dir.join("gate-agent.lock");
-    let file = std::fs::File::create(&path).with_context(|| format!("can't write {}", path.display()))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => {
-            bail!("another gate-agent already runs with {}: stop it first", data_dir.display())
-        }
-        Err(std::fs::TryLockError::Error(error)) => {
-            Err(error).with_context(|| format!("can't lock {}", path.display()))
-        }
-    }
+    FileLock::take(&path)
+        .with_context(|| format!("can't lock {}", path.display()))?
+        .with_context(|| format!("another gate-agent already runs with {}: stop it first", data_dir.display()))
 }
 
 /// The device key, if this machine is the one it belongs to. On another one the gate runs without: it decides nothing, says so,

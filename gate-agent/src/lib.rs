@@ -8,6 +8,7 @@ pub mod config;
 pub mod daemon;
 pub mod doctor;
 pub mod enrol;
+mod file_lock;
 pub mod health;
 pub mod identity;
 pub mod journal_check;

@@ -32,7 +32,6 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use gate_core::event::Head;
@@ -44,6 +43,7 @@ use gate_core::time::Now;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
+use crate::file_lock::FileLock;
 use crate::identity::Identity;
 use checked::Checked;
 use error::{classify, classify_io};
@@ -79,8 +79,8 @@ pub struct Replica {
     path: PathBuf,
     /// `None` after the disk failed, until the next call opens it again.
     db: Option<Connection>,
-    /// Held as long as this writer lives; the operating system lets go of it when the process ends.
-    _lock: File,
+    /// Held as long as this writer lives.
+    _lock: FileLock,
     start: Start,
     identity: Option<Identity>,
     /// `None` until the device is enrolled.
@@ -417,18 +417,10 @@ fn read_identity(db: &Connection) -> rusqlite::Result<Option<Identity>> {
 }
 
 /// One writer at a time: two would mint the same event ids.
-fn lock(path: &Path) -> Result<File, ReplicaError> {
+fn lock(path: &Path) -> Result<FileLock, ReplicaError> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
-    let file = File::options()
-        .create(true)
-        .write(true)
-        .truncate(false)
-        .open(PathBuf::from(name))
-        .map_err(|error| classify_io(path, &error))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => Err(ReplicaError::InUse { path: path.to_path_buf() }),
-        Err(std::fs::TryLockError::Error(error)) => Err(classify_io(path, &error)),
-    }
+    FileLock::take(&PathBuf::from(name))
+        .map_err(|error| classify_io(path, &error))?
+        .ok_or_else(|| ReplicaError::InUse { path: path.to_path_buf() })
 }

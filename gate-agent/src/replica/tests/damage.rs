@@ -191,10 +191,7 @@ fn salvage_saves_every_event_that_holds_and_keeps_the_damaged_file() {
             some += 1;
         }
         drop(replica);
-        // Another test's child process may hold this file's lock for the moment between fork and exec.
-        let good =
-            (0..10_000).map(|_| salvage(&path, None)).find(|done| !matches!(done, Err(ReplicaError::InUse { .. })));
-        let good = good.unwrap();
+        let good = salvage(&path, None);
         assert!(good.is_ok(), "case {case}: a good database can be salvaged too, by its own identity: {good:?}");
     }
     assert!(all > 5 && some > 5, "{all} whole, {some} in part");
