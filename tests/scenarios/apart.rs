@@ -98,11 +98,14 @@ impl Gates {
     }
 
     /// Every event is at the cloud once.
-    async fn close(self) -> anyhow::Result<()> {
+    async fn close(mut self) -> anyhow::Result<()> {
         let recorded = self.devices.iter().map(Device::events).sum::<anyhow::Result<u64>>()?;
         let inbox: Value = self.office.look("/alerts").await?;
         anyhow::ensure!(inbox["applied"] == recorded, "{recorded} events, the cloud has {}", inbox["applied"]);
         anyhow::ensure!(inbox["parked"] == 0, "{inbox}");
+        for device in &mut self.devices {
+            device.stop().await;
+        }
         drop((self.devices, self.cloud, self.roads));
         std::fs::remove_dir_all(&self.world)?;
         Ok(())

@@ -65,7 +65,8 @@ impl One {
         }
     }
 
-    fn close(self) -> anyhow::Result<()> {
+    async fn close(mut self) -> anyhow::Result<()> {
+        self.device.stop().await;
         drop((self.device, self.cloud));
         Ok(std::fs::remove_dir_all(&self.world)?)
     }
@@ -120,8 +121,9 @@ async fn two_copies_of_one_card_are_seen_at_first_contact_and_both_histories_are
     assert_eq!((&inbox["applied"], &inbox["parked"]), (&json!(both), &json!(0)), "{inbox}");
     let zones = one.office.overview().await?;
     assert_eq!(zones["zones"][0]["occupancy"], 5, "{zones}");
+    clone.stop().await;
     drop(clone);
-    one.close()
+    one.close().await
 }
 
 /// a whole older card in the gate. The cloud fences it, and the gate says itself what is wrong with it.
@@ -157,7 +159,7 @@ async fn an_older_card_that_was_put_back_is_found_by_the_cloud_and_by_the_gate_i
         tokio::time::sleep(Duration::from_millis(50)).await;
     };
     assert!(said.contains("set back") || said.contains("tail is missing"), "{said}");
-    one.close()
+    one.close().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -185,5 +187,5 @@ async fn what_a_withdrawn_device_says_is_kept_aside_and_changes_nothing() -> any
     assert_eq!(zones["zones"][0]["occupancy"], 1, "{zones}");
     let (verdict, _) = one.device.present(&one.passes.pass(1), false)?;
     assert!(matches!(&verdict, Verdict::Refuse(_)), "a withdrawn device lets nobody in: {verdict:?}");
-    one.close()
+    one.close().await
 }

@@ -123,6 +123,7 @@ async fn after_eight_months_a_gate_serves_at_once_and_is_whole_by_itself_with_th
     assert!(applied >= gate.events()? && inbox["parked"] == 0, "{inbox}");
     let overview = office.overview().await?;
     assert_eq!(overview["zones"][0]["occupancy"], 5, "four let in without a road and one with: {overview}");
+    gate.stop().await;
     drop(gate);
     drop(stop);
     cloud.await??;

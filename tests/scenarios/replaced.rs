@@ -71,6 +71,7 @@ async fn a_new_card_serves_with_what_the_old_one_did_and_the_old_one_is_fenced()
     assert_eq!(office.look("/alerts").await?["applied"], before, "what it did since is not counted as the gate's");
     let gates = office.look("/gates").await?;
     assert_eq!(gates[0]["device_id"], json!(new.identity().device.to_string()));
+    new.stop().await;
     drop((engine, old, new, cloud));
     std::fs::remove_dir_all(&world)?;
     Ok(())

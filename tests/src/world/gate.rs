@@ -11,8 +11,8 @@ use hardware::gate_io::HandConfig;
 use hardware::lines::simulated::{Board, Edge, ReleaseModel};
 use serde_json::Value;
 
-use super::http_client;
 use super::process::{Process, program};
+use super::{free_address, http_client};
 use crate::clock::Deadline;
 
 /// How long a gate may take to come up, or to show what it was shown.
@@ -243,9 +243,4 @@ impl Gate {
     pub fn pulses(&self) -> Vec<Edge> {
         self.board.edges().into_iter().filter(|edge| edge.line == "relay" && edge.level).collect()
     }
-}
-
-/// A loopback address that is free now.
-pub fn free_address() -> std::io::Result<SocketAddr> {
-    std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()
 }

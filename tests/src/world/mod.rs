@@ -1,5 +1,6 @@
 //! The parts of a world, and a small venue in it.
 
+mod address;
 pub mod device;
 mod gate;
 mod inline;
@@ -9,7 +10,8 @@ mod process;
 pub mod sheet;
 pub mod stock;
 
-pub use gate::{Gate, GatePlan, HOLD, free_address};
+pub use address::free_address;
+pub use gate::{Gate, GatePlan, HOLD};
 pub use inline::Inline;
 pub use link::{Certificates, Link, Mode, NAME};
 pub use office::{Office, text_at};
