@@ -19,6 +19,8 @@ pub(super) struct Opening {
     /// The zones, and the recount generation each number rested on.
     pub(super) zones: Vec<(ZoneId, u64)>,
     opened: bool,
+    /// Whether somebody goes through is seen there: until then it may be taken back.
+    watched: bool,
     /// The least event that gives its places back: because it was taken back, or a later admission took them over.
     taken_by: Option<EventId>,
     passed_by: Option<EventId>,
@@ -60,7 +62,7 @@ impl Opening {
         (day, direction): (ServiceDay, Direction),
         zones: Vec<(ZoneId, u64)>,
     ) -> Self {
-        Self { id, gate, at_ms, day, direction, zones, opened: false, taken_by: None, passed_by: None }
+        Self { id, gate, at_ms, day, direction, zones, opened: false, watched: false, taken_by: None, passed_by: None }
     }
 
     fn unknown(&self) -> bool {
@@ -78,7 +80,7 @@ impl Opening {
 async fn find(tx: &mut Tx, source: &Source, id: EventId) -> Result<Option<Opening>, DbError> {
     let row = tx
         .first(
-            "SELECT gate_id, at_ms, service_day, direction, zones, opened, taken_by, passed_by FROM openings WHERE venue_id = $1 AND device_id = $2 AND epoch = $3 AND seq = $4",
+            "SELECT gate_id, at_ms, service_day, direction, zones, opened, watched, taken_by, passed_by FROM openings WHERE venue_id = $1 AND device_id = $2 AND epoch = $3 AND seq = $4",
             params![source.venue, id.device, id.epoch, id.seq],
         )
         .await?;
@@ -93,8 +95,9 @@ async fn find(tx: &mut Tx, source: &Source, id: EventId) -> Result<Option<Openin
         direction: apply::direction(&row.get::<String>(3)?),
         zones,
         opened: row.get(5)?,
-        taken_by: row.get(6)?,
-        passed_by: row.get(7)?,
+        watched: row.get(6)?,
+        taken_by: row.get(7)?,
+        passed_by: row.get(8)?,
     }))
 }
 
@@ -157,7 +160,10 @@ pub(super) async fn hear(
     let mut after = opening.clone();
     match word {
         Word::Opened => after.opened = true,
-        Word::Watched => after.opened |= opening.direction == Direction::In,
+        Word::Watched => {
+            after.opened |= opening.direction == Direction::In;
+            after.watched = true;
+        }
         Word::Passed => {
             after.opened |= opening.direction == Direction::Out;
             after.passed_by = Some(opening.passed_by.map_or(by, |known| known.min(by)));
@@ -166,8 +172,8 @@ pub(super) async fn hear(
         Word::Taken | Word::TakenOver => after.taken_by = Some(opening.taken_by.map_or(by, |known| known.min(by))),
     }
     tx.execute(
-        "UPDATE openings SET opened = $1, taken_by = $2, passed_by = $3 WHERE venue_id = $4 AND device_id = $5 AND epoch = $6 AND seq = $7",
-        params![after.opened, after.taken_by, after.passed_by, source.venue, of.device, of.epoch, of.seq],
+        "UPDATE openings SET opened = $1, watched = $2, taken_by = $3, passed_by = $4 WHERE venue_id = $5 AND device_id = $6 AND epoch = $7 AND seq = $8",
+        params![after.opened, after.watched, after.taken_by, after.passed_by, source.venue, of.device, of.epoch, of.seq],
     )
     .await?;
     if opening.unknown() && !after.unknown() {

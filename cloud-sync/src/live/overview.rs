@@ -5,8 +5,9 @@
 //! - `high` = occupancy + that allowance over the silent entrances, but never above the capacity where entering needs a
 //!   right (rights are escrowed: a silent entrance can't admit more than there are places), unless it is above already;
 //! - before that, both ends widen by what is unknown of openings that were reported: each moved one or nobody;
-//! - `low`  = occupancy - that allowance over the silent exits, never below zero; zero when the zone's daily reset is due
-//!   and nobody has said yet that it was made.
+//! - `low`  = occupancy - that allowance over the silent exits - one for each silent entrance that was last heard of while
+//!   somebody stood under its open barrier, who may have turned back; never below zero; zero when the zone's daily reset is
+//!   due and nobody has said yet that it was made.
 //!
 //! The simulation compares both with what follows from all journals, wherever they are.
 
@@ -136,6 +137,8 @@ struct Gate {
     zone: ZoneId,
     entrance: bool,
     enrolled: bool,
+    /// Of its newest admission it was heard that the barrier opened, and not yet whether somebody went through.
+    undecided: bool,
     now: GateNow,
 }
 
@@ -177,9 +180,12 @@ async fn gates(tx: &mut Tx, venue: VenueId, now_ms: i64) -> Result<Vec<Gate>, Db
         .await?;
     let broken: Vec<(GateId, String)> =
         broken.iter().map(|row| Ok((row.get(0)?, row.get(1)?))).collect::<Result<_, DbError>>()?;
+    // A lane takes one after the other, and after a start it takes nothing back that was opened before: it can only be the
+    // last one of the newest epoch.
+    let undecided = "EXISTS (SELECT 1 FROM epochs e JOIN openings o ON o.venue_id = e.venue_id AND o.device_id = e.device_id AND o.epoch = e.epoch AND o.seq = (SELECT MAX(p.seq) FROM openings p WHERE p.venue_id = e.venue_id AND p.device_id = e.device_id AND p.epoch = e.epoch) WHERE e.venue_id = d.venue_id AND e.device_id = d.device_id AND NOT EXISTS (SELECT 1 FROM epochs n WHERE n.venue_id = e.venue_id AND n.device_id = e.device_id AND n.continues_epoch = e.epoch) AND o.direction = 'in' AND o.watched = 1 AND o.opened = 1 AND o.passed_by IS NULL AND o.taken_by IS NULL)";
     let rows = tx
         .query(
-            "SELECT g.gate_id, g.name, g.zone_id, g.direction, d.device_id, d.seen_ms, d.pending, d.software, d.clock_trust FROM gates g LEFT JOIN devices d ON d.venue_id = g.venue_id AND d.gate_id = g.gate_id AND d.revoked_ms IS NULL WHERE g.venue_id = $1 ORDER BY g.created_ms, g.gate_id",
+            &format!("SELECT g.gate_id, g.name, g.zone_id, g.direction, d.device_id, d.seen_ms, d.pending, d.software, d.clock_trust, {undecided} FROM gates g LEFT JOIN devices d ON d.venue_id = g.venue_id AND d.gate_id = g.gate_id AND d.revoked_ms IS NULL WHERE g.venue_id = $1 ORDER BY g.created_ms, g.gate_id"),
             params![venue],
         )
         .await?;
@@ -201,6 +207,7 @@ async fn gates(tx: &mut Tx, venue: VenueId, now_ms: i64) -> Result<Vec<Gate>, Db
             zone,
             entrance: direction == "in",
             enrolled: row.get::<Option<String>>(4)?.is_some(),
+            undecided: row.get(9)?,
             now: GateNow {
                 id: id.to_string(),
                 name: row.get(1)?,
@@ -279,16 +286,19 @@ pub fn within(parents: &BTreeMap<ZoneId, Option<ZoneId>>, zone: ZoneId, around: 
 
 /// What may have passed unheard; see the top of this file. `rights` is the capacity where entering needs a right.
 fn interval(known: Estimate, rights: Option<u32>, gates: &[&Gate], now_ms: i64) -> (u32, u32) {
-    let allowance = |entrances: bool| -> u32 {
-        let silent = gates.iter().filter(|gate| gate.entrance == entrances).filter_map(|gate| {
+    let sum = |each: &dyn Fn(&Gate, i64) -> i64| -> u32 {
+        let silent = gates.iter().filter_map(|gate| {
             let silence = now_ms - gate.now.last_seen_ms?;
-            (silence > ONLINE_MS).then(|| silence / PASSAGE_MS + gate.now.pending)
+            (silence > ONLINE_MS).then(|| each(gate, silence))
         });
         u32::try_from(silent.sum::<i64>()).unwrap_or(u32::MAX)
     };
-    let high = known.high.saturating_add(allowance(true));
+    let passages = |gate: &Gate, silence: i64| silence / PASSAGE_MS + gate.now.pending;
+    let entered = sum(&|gate, silence| if gate.entrance { passages(gate, silence) } else { 0 });
+    let gone = sum(&|gate, silence| if gate.entrance { gate.undecided.into() } else { passages(gate, silence) });
+    let high = known.high.saturating_add(entered);
     let high = rights.map_or(high, |capacity| high.min(capacity.max(known.high)));
-    (known.low.saturating_sub(allowance(false)), high)
+    (known.low.saturating_sub(gone), high)
 }
 
 async fn rates(tx: &mut Tx, venue: VenueId, now_ms: i64) -> Result<Rates, DbError> {
@@ -345,6 +355,7 @@ mod tests {
             zone: ZoneId(Uuid::nil()),
             entrance,
             enrolled: true,
+            undecided: false,
             now: GateNow {
                 id: String::new(),
                 name: String::new(),
@@ -371,6 +382,18 @@ mod tests {
             ("silent entrance", vec![gate(true, silent, 2)], Some(220), (100, 177)),
             ("silent exit", vec![gate(false, silent, 0)], Some(220), (25, 100)),
             ("silent entrance with few rights", vec![gate(true, silent, 0)], Some(110), (100, 110)),
+            (
+                "silent entrance with somebody in it",
+                vec![Gate { undecided: true, ..gate(true, silent, 0) }],
+                Some(110),
+                (99, 110),
+            ),
+            (
+                "heard entrance with somebody in it",
+                vec![Gate { undecided: true, ..gate(true, heard, 0) }],
+                Some(110),
+                (100, 100),
+            ),
             ("full already", vec![gate(true, silent, 0)], Some(90), (100, 100)),
             ("no rights needed", vec![gate(true, silent, 0)], None, (100, 175)),
             ("silent for days", vec![gate(true, Some(0), 0), gate(false, Some(0), 0)], Some(220), (0, 220)),

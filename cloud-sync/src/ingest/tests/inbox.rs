@@ -249,3 +249,24 @@ async fn an_opening_of_which_nobody_knows_widens_the_number_until_it_is_known() 
     lot.entrance.push(&lot.world, &bytes(&events[3..])).await;
     assert_eq!(interval().await, (1, 2, 2), "one of them certainly came in");
 }
+
+#[tokio::test]
+async fn whoever_stood_under_the_open_barrier_of_a_gate_that_fell_silent_may_have_turned_back() {
+    for (watched, low) in [(true, 0), (false, 1)] {
+        let lot = Lot::new(1).await;
+        let of = lot.morning(vec![])[1].event.id;
+        let through = EventBody::Passed { of: Some(of), direction: Direction::In };
+        let events = lot.morning(vec![EventBody::Opened { of, watched }, through]);
+        let numbers = async || {
+            let zone = lot.overview().await["zones"][0].clone();
+            (zone["low"].as_i64().unwrap(), zone["occupancy"].as_i64().unwrap())
+        };
+        lot.entrance.push(&lot.world, &bytes(&events[..3])).await;
+        assert_eq!(numbers().await, (1, 1), "heard just now");
+        lot.world.later(6 * 60_000);
+        assert_eq!(numbers().await, (low, 1), "silent, watched: {watched}");
+        lot.entrance.push(&lot.world, &bytes(&events[3..])).await;
+        lot.world.later(6 * 60_000);
+        assert_eq!(numbers().await, (1, 1), "went through");
+    }
+}

@@ -1,0 +1,5 @@
+-- It was carried out where the passage is watched, so that it may still be taken back.
+ALTER TABLE openings ADD COLUMN watched BIGINT NOT NULL DEFAULT 0;
+-- Numbers are made anew from the events once.
+INSERT INTO settings (name, value) SELECT 'rebuild', 'needed'
+WHERE EXISTS (SELECT 1 FROM events) AND NOT EXISTS (SELECT 1 FROM settings WHERE name = 'rebuild');
