@@ -5,6 +5,7 @@
 
 use gate_core::ids::{DeviceId, Hash, VenueId};
 use gate_core::statement::{ChainCut, StatementBody};
+use gate_core::sync::plausible;
 use gate_core::sync::v1::{AsOf, CHUNK_LIMIT, Change, Chunk, Pull, PullReply, Signed};
 use serde_bytes::ByteBuf;
 
@@ -49,6 +50,14 @@ pub async fn position(tx: &mut Tx, venue: VenueId) -> Result<Position, DbError> 
 /// Appends changes to the chain, signed, and says where it then stands.
 pub async fn publish(tx: &mut Tx, master: &Master, venue: VenueId, changes: Vec<Change>) -> Result<u64, KeyError> {
     let mut at = position(tx, venue).await?;
+    // A gate that refuses one change applies none after it. What a device made us say is not worth that.
+    let (changes, nonsense): (Vec<_>, Vec<_>) =
+        changes.into_iter().partition(|change| plausible::check(change).is_ok());
+    for change in &nonsense {
+        if let Err(why) = plausible::check(change) {
+            tracing::error!(venue.id = %venue, %why, "a change that gates would refuse is not told");
+        }
+    }
     if changes.is_empty() {
         return Ok(at.next);
     }

@@ -40,8 +40,6 @@ pub struct AnyDevice {
     pub key: PublicKey,
     /// Nothing it says is believed any more.
     pub revoked: bool,
-    /// Two histories of it exist: what it sends is kept aside.
-    pub fenced: bool,
     /// When it signed this request, by its own clock, Unix seconds.
     pub signed_s: i64,
     /// Its turn among those that are worked on at once.
@@ -244,12 +242,9 @@ impl AnyDevice {
     }
 }
 
-async fn known(tx: &mut Tx, device: DeviceId) -> Result<Option<AnyDevice>, ApiError> {
+pub(crate) async fn known(tx: &mut Tx, device: DeviceId) -> Result<Option<AnyDevice>, ApiError> {
     let row = tx
-        .first(
-            "SELECT venue_id, gate_id, public_key, revoked_ms, fenced_ms FROM devices WHERE device_id = $1",
-            params![device],
-        )
+        .first("SELECT venue_id, gate_id, public_key, revoked_ms FROM devices WHERE device_id = $1", params![device])
         .await?;
     let Some(row) = row else { return Ok(None) };
     let key = PublicKey::register(&row.get::<Vec<u8>>(2)?).map_err(|error| ApiError::internal(&error))?;
@@ -259,7 +254,6 @@ async fn known(tx: &mut Tx, device: DeviceId) -> Result<Option<AnyDevice>, ApiEr
         gate: row.get(1)?,
         key,
         revoked: row.get::<Option<i64>>(3)?.is_some(),
-        fenced: row.get::<Option<i64>>(4)?.is_some(),
         signed_s: 0,
         turn: None,
         body: Bytes::new(),

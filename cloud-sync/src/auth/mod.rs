@@ -10,6 +10,8 @@ mod session;
 mod throttle;
 
 pub use address::Address;
+#[cfg(test)]
+pub(crate) use device::known as known_device;
 pub use device::{AnyDevice, DeviceChannel, EnrolledDevice, revoked};
 pub use known::{browser as known_browser, cookie as known_cookie};
 pub use password::{PasswordHash, check as check_password, make as make_password};

@@ -255,6 +255,12 @@ pub(super) async fn note_head(
         suspect(tx, source, &finding, news).await?;
     }
     note_shown(tx, source, id, signed_s).await?;
+    // Of epochs of which something is held, so that nobody fills the table with words alone.
+    tx.execute(
+        "INSERT INTO shown (venue_id, device_id, epoch, seq) SELECT venue_id, device_id, epoch, $1 FROM epochs WHERE venue_id = $2 AND device_id = $3 AND epoch = $4 ON CONFLICT (venue_id, device_id, epoch) DO UPDATE SET seq = excluded.seq WHERE shown.seq < excluded.seq",
+        params![id.seq, source.venue, source.device, id.epoch],
+    )
+    .await?;
     let written = i64::try_from(id.seq).unwrap_or(i64::MAX).saturating_add(1);
     let aside = tx
         .number(
@@ -348,16 +354,48 @@ pub(super) async fn note_opening(
         let named = continues.map_or_else(|| "nothing".to_owned(), |head| head.event.to_string());
         let text =
             format!("{} journals of one device continue {named}: its card was copied or set back", openings.len());
-        let mut finding = source.finding(Kind::Fork, format!("{} after {named}", id.device), text);
+        // Each further one is another conflict: somebody may have looked at those before it.
+        let which = match openings.len() {
+            2 => format!("{} after {named}", id.device),
+            more => format!("{} after {named}, journal {more}", id.device),
+        };
+        let mut finding = source.finding(Kind::Fork, which, text);
         finding.derived = true;
         finding.events = openings;
         finding.against = vec![named];
         suspect(tx, source, &finding, news).await?;
     }
     if let Some(head) = continues.filter(|head| head.event.device == id.device) {
+        check_shown(tx, source, id, head.event, news).await?;
         check_children(tx, source, head.event.epoch, news).await?;
     }
     Ok(())
+}
+
+/// Compares the end of an epoch, as the one after it names it, with the furthest end that the device itself has shown.
+async fn check_shown(
+    tx: &mut Tx,
+    source: &Source,
+    opening: EventId,
+    end: EventId,
+    news: &mut News,
+) -> Result<(), DbError> {
+    let row = tx
+        .first(
+            "SELECT seq FROM shown WHERE venue_id = $1 AND device_id = $2 AND epoch = $3 AND seq > $4",
+            params![source.venue, source.device, end.epoch, end.seq],
+        )
+        .await?;
+    let Some(row) = row else { return Ok(()) };
+    let shown = EventId { seq: row.get(0)?, ..end };
+    let text = format!(
+        "{opening} goes on from {end}, although the device showed that it had written {shown}: an older state of it is in use, or its newest events were lost"
+    );
+    let mut finding = source.finding(Kind::JournalShorter, opening.to_string(), text);
+    finding.derived = true;
+    finding.events = vec![opening.to_string()];
+    finding.against = vec![shown.to_string()];
+    suspect(tx, source, &finding, news).await
 }
 
 /// Compares an epoch with what the epochs after it say that it ended with.

@@ -215,6 +215,10 @@ pub(super) async fn rest_on(
     )
     .await?;
     note_lost(tx, source, zone, recount.generation).await?;
+    // Numbers are used up one by one. A rebuild meets them in another order, and what is held was taken once.
+    if source.live && recount.generation > before.generation.saturating_add(GENERATIONS_AHEAD) {
+        return Err(Refusal::Park("its recount is far beyond all recounts of the zone".to_owned()));
+    }
     let new = Basis::of(event, recount);
     if (new.generation, new.event) <= (before.generation, before.event) {
         return Ok(());
@@ -244,6 +248,9 @@ pub(super) async fn rest_on(
     }
     Ok(())
 }
+
+/// How far beyond the last recount that was heard one may be numbered: a gate that was away has made far fewer.
+const GENERATIONS_AHEAD: u64 = 1000;
 
 /// What is read of a passage.
 const COLUMNS: &str = "device_id, epoch, seq, generation, at_ms, entries, exits, unknown";
@@ -471,7 +478,14 @@ async fn note_drift(
 ) -> Result<(), DbError> {
     let (entries, exits) = doubts(tx, venue, zone).await?;
     let drift = Estimate::of(count.demand(), entries, exits).drift;
-    let key = zone.to_string();
+    // One that was over and comes back is another one, also if somebody has looked at the first.
+    let over = tx
+        .number(
+            "SELECT COUNT(*) FROM conflicts WHERE venue_id = $1 AND kind = 'drift' AND zone_id = $2 AND standing = 0",
+            params![venue, zone],
+        )
+        .await?;
+    let key = if over == 0 { zone.to_string() } else { format!("{zone} {over}") };
     if drift == 0 {
         return conflict::withdraw(tx, venue, Kind::Drift, &key).await;
     }
@@ -479,7 +493,6 @@ async fn note_drift(
         "in zone {zone} ({name}) {drift} more were seen leaving than coming in: somebody came in unseen. Count what is there and enter it as a recount"
     );
     let mut finding = Finding::new(Kind::Drift, key, text, now_ms);
-    finding.derived = true;
     finding.zone = Some(zone);
     finding.details = json!({"drift": drift});
     finding.against = count.basis().event.map(|event| event.to_string()).into_iter().collect();

@@ -28,7 +28,7 @@ use gate_core::time::{DayRule, ServiceDay};
 
 pub use counts::{Past, doubts, fullness, fullness_text, merged, note_conditions, past, tally};
 pub use parked::retry;
-pub use push::{push, quarantine};
+pub use push::{Unbelieved, receive};
 #[cfg(test)]
 pub use rebuild::rebuild;
 pub use rebuild::{Rebuilt, rebuild_all, rebuild_if_needed};

@@ -42,8 +42,44 @@ fn head_of(device: &AnyDevice, push: &Push) -> Result<JournalHead, ApiError> {
         .ok_or_else(|| ApiError::malformed("The journal head is not signed by this device."))
 }
 
+/// Takes in a push: of a device that is believed it is applied, of another one it is kept aside.
+///
+/// # Errors
+/// What the device hears if it is withdrawn or fenced: that may have happened since its request was looked at.
+pub async fn receive(
+    tx: &mut Tx,
+    app: &App,
+    device: &AnyDevice,
+    sent: &Push,
+) -> Result<Result<PushReply, Unbelieved>, ApiError> {
+    let why = tx
+        .first(
+            "SELECT revoked_ms, fenced_ms FROM devices WHERE venue_id = $1 AND device_id = $2",
+            params![device.venue, device.device],
+        )
+        .await?
+        .map(|row| Ok::<_, DbError>((row.get::<Option<i64>>(0)?, row.get::<Option<i64>>(1)?)))
+        .transpose()?;
+    let unbelieved = match why {
+        None | Some((Some(_), _)) => Unbelieved::Withdrawn,
+        Some((None, Some(_))) => Unbelieved::Fenced,
+        Some((None, None)) => return push(tx, app, device, sent).await.map(Ok),
+    };
+    quarantine(tx, app, (device, unbelieved), sent).await?;
+    Ok(Err(unbelieved))
+}
+
+/// Why nothing that a device sends is believed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unbelieved {
+    /// It was withdrawn.
+    Withdrawn,
+    /// Two histories of it exist.
+    Fenced,
+}
+
 /// Takes in a push of a believed device.
-pub async fn push(tx: &mut Tx, app: &App, device: &AnyDevice, push: &Push) -> Result<PushReply, ApiError> {
+async fn push(tx: &mut Tx, app: &App, device: &AnyDevice, push: &Push) -> Result<PushReply, ApiError> {
     let head = head_of(device, push)?;
     let source = source(tx, app, device).await?;
     parked::check_room(tx, &source).await?;
@@ -184,13 +220,17 @@ pub(super) async fn finish(tx: &mut Tx, source: &Source, news: &mut News) -> Res
 }
 
 /// Keeps aside what a withdrawn or fenced device sent: evidence, believed by nobody.
-pub async fn quarantine(tx: &mut Tx, app: &App, device: &AnyDevice, push: &Push) -> Result<(), ApiError> {
+async fn quarantine(
+    tx: &mut Tx,
+    app: &App,
+    (device, unbelieved): (&AnyDevice, Unbelieved),
+    push: &Push,
+) -> Result<(), ApiError> {
     let source = source(tx, app, device).await?;
     let mut room = parked::room(tx, &source).await?;
-    let (reason, why) = if device.revoked {
-        ("sent after the device was withdrawn", parked::Why::Withdrawn)
-    } else {
-        ("sent after the device was fenced", parked::Why::Fenced)
+    let (reason, why) = match unbelieved {
+        Unbelieved::Withdrawn => ("sent after the device was withdrawn", parked::Why::Withdrawn),
+        Unbelieved::Fenced => ("sent after the device was fenced", parked::Why::Fenced),
     };
     for bytes in &push.events {
         if room <= 0 {
@@ -252,6 +292,15 @@ fn check(source: &Source, event: &Event) -> Result<(), Refusal> {
     }
     if !TIMES.contains(&event.at.wall_ms) {
         return park("its time is out of range");
+    }
+    // What gates are told rests on it, and they would refuse it.
+    if let EventBody::Recounted(recount) = &event.body {
+        if !TIMES.contains(&recount.at_ms) {
+            return park("its recount is of a time that is out of range");
+        }
+        if !recount.frontier.iter().all(|heard| fits(heard.epoch) && fits(heard.seq)) {
+            return park("its recount had heard of an event whose number is out of range");
+        }
     }
     Ok(())
 }

@@ -12,11 +12,12 @@ use gate_core::sync::v1::{Hint, MEDIA_TYPE, PUSH_BYTES, PUSH_LIMIT, Pull, Push};
 
 use crate::app::App;
 use crate::auth::{AnyDevice, DeviceChannel, EnrolledDevice, revoked};
+use crate::ingest::{self, Unbelieved};
 use crate::live::Listener;
 use crate::problem::{ApiError, Problem, too_large};
 use crate::replica::Answer;
 use crate::store::{DbError, params};
-use crate::{fence, ingest, replica};
+use crate::{fence, replica};
 
 /// A held channel ends after this long; the gate opens a new one with a new signature.
 const LIVE: Duration = Duration::from_secs(600);
@@ -32,16 +33,11 @@ pub async fn events(State(app): State<App>, device: AnyDevice) -> Result<impl In
     if push.events.len() > PUSH_LIMIT || size > PUSH_BYTES {
         return Err(too_large());
     }
-    if device.revoked {
-        app.change(device.venue, async |tx| ingest::quarantine(tx, &app, &device, &push).await).await?;
-        return Err(revoked(&app, &device).await);
+    match app.change(device.venue, async |tx| ingest::receive(tx, &app, &device, &push).await).await? {
+        Ok(reply) => Ok(([(CONTENT_TYPE, MEDIA_TYPE)], canonical::encode(&reply))),
+        Err(Unbelieved::Withdrawn) => Err(revoked(&app, &device).await),
+        Err(Unbelieved::Fenced) => Err(fence::told()),
     }
-    if device.fenced {
-        app.change(device.venue, async |tx| ingest::quarantine(tx, &app, &device, &push).await).await?;
-        return Err(fence::told());
-    }
-    let reply = app.change(device.venue, async |tx| ingest::push(tx, &app, &device, &push).await).await?;
-    Ok(([(CONTENT_TYPE, MEDIA_TYPE)], canonical::encode(&reply)))
 }
 
 /// Tells what changed (`Pull` in, `PullReply` out).

@@ -11,7 +11,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0005_exits.sql"),
     include_str!("migrations/0006_count_due.sql"),
     include_str!("migrations/0007_takeovers.sql"),
-    include_str!("migrations/0008_watched.sql"),
+    include_str!("migrations/0008_shown.sql"),
 ];
 
 pub(super) async fn run(db: &Db) -> Result<(), DbError> {

@@ -1,5 +1,8 @@
 //! Two histories of one device: found at once, both kept, nothing more believed until somebody has looked.
 
+use gate_core::sync::v1::{JournalHead, Push};
+use serde_bytes::ByteBuf;
+
 use super::*;
 
 fn head(event: &SealedEvent) -> Head {
@@ -188,6 +191,102 @@ async fn an_older_state_is_found_also_where_the_next_event_was_never_heard() {
     lot.entrance.push(&lot.world, &[lot.entrance.journal(12, Some(head(&events[1]))).1.bytes]).await;
     let found = conflicts(&lot, "").await;
     assert_eq!((found.as_array().unwrap().len(), &found[0]["kind"]), (1, &json!("journal_shorter")), "{found}");
+}
+
+/// nothing of the lost tail had come, but the device had shown that it was there.
+#[tokio::test]
+async fn a_tail_that_was_only_shown_is_missed_too() {
+    for (name, goes_on_from, kind) in [("what it showed", 4, None), ("an older card", 2, Some("journal_shorter"))] {
+        let lot = Lot::new(1).await;
+        let events = lot.morning(vec![noise(), noise(), noise()]);
+        // The first page of a backlog: the head is far beyond it.
+        let body = lot.entrance.push_body(head(&events[4]), &bytes(&events[..2]));
+        lot.world.send(lot.entrance.request(&lot.world, EVENTS_PATH, body)).await.ok();
+        let mut sent = bytes(&events[2..=goes_on_from]);
+        sent.push(lot.entrance.journal(12, Some(head(&events[goes_on_from]))).1.bytes);
+        lot.entrance.push(&lot.world, &sent).await;
+        let found = conflicts(&lot, "").await;
+        assert_eq!(found[0]["kind"].as_str(), kind, "{name}: {found}");
+    }
+}
+
+/// A manager let the device go on; the same image once more is another card that was put back.
+#[tokio::test]
+async fn the_same_older_card_put_back_again_is_found_again() {
+    let lot = Lot::new(1).await;
+    let events = lot.morning(vec![]);
+    lot.entrance.push(&lot.world, &bytes(&events)).await;
+    let last = head(events.last().unwrap());
+    for (epoch, open) in [(12, 0), (13, 1), (14, 1)] {
+        lot.world.later(1000);
+        lot.entrance.push(&lot.world, &[lot.entrance.journal(epoch, Some(last)).1.bytes]).await;
+        let found = conflicts(&lot, "?kind=fork").await;
+        assert_eq!(found.as_array().unwrap().len(), open, "{epoch}: {found}");
+        if open > 0 {
+            lot.entrance.try_push(&lot.world, &[]).await.is_problem(403, "device_fenced");
+            resolve(&lot, &found[0], "release").await.ok();
+        }
+    }
+}
+
+/// Between the look at a request and its turn at the database the device may have been withdrawn.
+#[tokio::test]
+async fn what_waits_for_its_turn_while_the_device_is_withdrawn_is_kept_aside() {
+    let lot = Lot::new(1).await;
+    let events = lot.morning(vec![]);
+    let push = Push {
+        head: ByteBuf::from(
+            JournalHead { venue: lot.entrance.enrolled.venue, head: head(&events[1]) }.sign(&lot.entrance.key),
+        ),
+        events: bytes(&events).into_iter().map(ByteBuf::from).collect(),
+    };
+    let id = lot.entrance.enrolled.device;
+    let device = lot.world.app.db().read(async |tx| crate::auth::known_device(tx, id).await).await.unwrap().unwrap();
+    let path = lot.world.at(&format!("devices/{}/revoke", lot.entrance.enrolled.device));
+    lot.world.post(&path, json!({})).await.ok();
+    let app = &lot.world.app;
+    let told =
+        app.change(device.venue, async |tx| crate::ingest::receive(tx, app, &device, &push).await).await.unwrap();
+    assert_eq!(told.unwrap_err(), crate::ingest::Unbelieved::Withdrawn);
+    assert_eq!((lot.occupancy().await, &figures(&lot).await["parked"]), (0, &json!(2)));
+}
+
+/// what one device says of a recount is signed for all gates, and one that they refuse would stop everything after it.
+#[tokio::test]
+async fn a_recount_that_gates_would_refuse_is_kept_aside_and_they_hear_what_follows() {
+    let recount = |change: fn(&mut Recount)| {
+        move |zone| {
+            let mut recount = Recount { zone, generation: 1, observed: 3, at_ms: NOON, frontier: vec![], before: None };
+            change(&mut recount);
+            recount
+        }
+    };
+    let heard = |epoch, seq| EventId { device: DeviceId(Uuid::nil()), epoch, seq };
+    for (name, made, taken) in [
+        ("an honest one", recount(|_| {}), true),
+        ("before all time", recount(|recount| recount.at_ms = -1), false),
+        ("after all time", recount(|recount| recount.at_ms = i64::MAX), false),
+        ("far beyond the last", recount(|recount| recount.generation = 1 << 39), false),
+    ] {
+        let lot = Lot::new(1).await;
+        let (mut journal, opened) = lot.entrance.journal(11, None);
+        let said = journal.append(None, now(NOON), EventBody::Recounted(made(lot.entrance.zone)));
+        let reply = lot.entrance.push(&lot.world, &[opened.bytes, said.bytes]).await;
+        assert_eq!(parked(&reply.outcomes[1]), !taken, "{name}: {:?}", reply.outcomes);
+        assert_eq!(lot.occupancy().await, if taken { 3 } else { 0 }, "{name}");
+        let path = lot.world.at(&format!("zones/{}/recount", lot.entrance.zone));
+        lot.world.post(&path, json!({"observed": 7, "reason": "walked the rows"})).await.ok();
+        for change in lot.exit.replica(&lot.world).await {
+            gate_core::sync::plausible::check(&change).unwrap_or_else(|why| panic!("{name}: {why}"));
+        }
+    }
+    let lot = Lot::new(1).await;
+    let (mut journal, opened) = lot.entrance.journal(11, None);
+    let mut said = recount(|_| {})(lot.entrance.zone);
+    said.frontier = vec![heard(u64::MAX, 0)];
+    let said = journal.append(None, now(NOON), EventBody::Recounted(said));
+    let reply = lot.entrance.push(&lot.world, &[opened.bytes, said.bytes]).await;
+    assert!(parked(&reply.outcomes[1]), "{:?}", reply.outcomes);
 }
 
 /// A message that took long says less than is held; only one that was signed later says that something is gone.

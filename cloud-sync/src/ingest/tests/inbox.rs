@@ -236,6 +236,27 @@ async fn drift_is_clamped_said_aloud_and_mended_by_a_recount_of_the_office() {
 }
 
 #[tokio::test]
+async fn more_who_leave_than_came_are_told_again_after_somebody_has_looked() {
+    let lot = Lot::new(1).await;
+    let zone = lot.entrance.zone;
+    let (mut journal, opened) = lot.exit.journal(21, None);
+    lot.exit.push(&lot.world, &[opened.bytes]).await;
+    for generation in 0..3 {
+        let at = NOON + 60_000 * i64::try_from(generation).unwrap();
+        lot.world.later(60_000);
+        lot.exit.push(&lot.world, &bytes(&leave(&mut journal, zone, generation, at + 30_000))).await;
+        let found = listed(&lot, "?kind=drift").await;
+        assert_eq!(found.len(), 1, "after recount {generation}: {found:?}");
+        let path = lot.world.at(&format!("conflicts/{}/resolve", found[0]["id"].as_str().unwrap()));
+        lot.world.post(&path, json!({"action": "close", "note": "somebody jumped over the fence"})).await.ok();
+        assert!(listed(&lot, "?kind=drift").await.is_empty());
+        let path = lot.world.at(&format!("zones/{zone}/recount"));
+        lot.world.post(&path, json!({"observed": 0, "reason": "nobody is there"})).await.ok();
+    }
+    assert_eq!(listed(&lot, "?kind=drift&state=resolved").await.len(), 3);
+}
+
+#[tokio::test]
 async fn an_opening_of_which_nobody_knows_widens_the_number_until_it_is_known() {
     let lot = Lot::new(2).await;
     let of = lot.morning(vec![])[1].event.id;
