@@ -45,16 +45,27 @@ impl Daily {
     }
 
     /// The instant at which a zone that rests on this basis must be reset, if that is due. A clock that does not know the
-    /// date resets nothing; one that went on from what it was told does, because a gate may be without network for long.
+    /// date resets nothing; one that nobody signed for does, because a gate may be without network for long, but only one
+    /// night after the other: a clock that is weeks ahead must not empty a full zone. What a weekend without power leaves out
+    /// is made up for.
     pub fn due(&self, time_zone: &str, basis: &Basis, now: Now) -> Option<i64> {
         if now.trust == Trust::Unknown {
             return None;
         }
         let rests = if mutant::active(Mutant::ResetAgain) { i64::MIN } else { basis.at_ms };
         let at = self.latest(time_zone, now.wall_ms).filter(|at| *at > self.since_ms && *at > rests)?;
+        let known_ms = basis.at_ms.max(self.since_ms);
+        let proved = now.trust == Trust::Signed || at.saturating_sub(known_ms) <= UNPROVED_MS;
+        if !proved && !mutant::active(Mutant::ResetAgain) {
+            return None;
+        }
         Some(if mutant::active(Mutant::ResetDatedNow) { now.wall_ms } else { at })
     }
 }
+
+/// How long after the last reset (or after the rule was set) a clock that nobody signed for may make another, milliseconds:
+/// three days and the hour by which a day may be longer.
+const UNPROVED_MS: i64 = 73 * 3600 * 1000;
 
 /// The reset of a zone at an instant, Unix milliseconds. `demand` is what the zone counted until now, below zero if more
 /// left than came: it is kept, because somebody may still be in there.
@@ -137,6 +148,11 @@ mod tests {
             ("nothing", 0, rests(three - 1), three, Trust::Signed, true),
             ("hours late", 0, rests(three - 1), three + 300 * MINUTE, Trust::Ntp, true),
             ("no network for weeks", 0, rests(three - 1), three, Trust::Continued, true),
+            ("a weekend without power", 0, rests(three - 72 * 60 * MINUTE), three, Trust::Continued, true),
+            ("a clock that is weeks ahead", 0, rests(three - 40 * 1440 * MINUTE), three, Trust::Continued, false),
+            ("the same, and NTP says so", 0, rests(three - 40 * 1440 * MINUTE), three, Trust::Ntp, false),
+            ("really weeks later", 0, rests(three - 40 * 1440 * MINUTE), three, Trust::Signed, true),
+            ("asked for yesterday", three - 1440 * MINUTE, Basis::START, three, Trust::Continued, true),
             ("never counted", 0, Basis::START, three, Trust::Signed, true),
             ("the date is not known", 0, rests(three - 1), three, Trust::Unknown, false),
             ("done already", 0, rests(three), three + MINUTE, Trust::Signed, false),

@@ -164,8 +164,8 @@ impl TimeKeeper {
 
     /// Starts with the persisted floor and the moment of the journal's newest event.
     ///
-    /// Within one boot that moment goes on with the monotonic clock; signed time goes on too, only not as fresh. After a
-    /// reboot it is the least that can have passed.
+    /// Within one boot that moment goes on with the monotonic clock; signed time goes on too, only not as fresh, and a clock
+    /// that was believed is not believed anew. After a reboot it is the least that can have passed.
     pub fn resume(boot: BootId, floor_ms: i64, newest: Option<Now>) -> Self {
         let mut keeper = Self::new(boot, floor_ms);
         let Some(newest) = newest.filter(|newest| {
@@ -178,6 +178,8 @@ impl TimeKeeper {
             let fix = Fix { ms: newest.wall_ms, us: newest.mono_us };
             keeper.base = Some(fix);
             keeper.anchor = (newest.trust == Trust::Signed).then_some(fix);
+            // What was believed once in this boot may move ahead by a day in all, however often the program starts.
+            keeper.origin = (newest.trust != Trust::Unknown).then_some(fix);
         }
         keeper
     }

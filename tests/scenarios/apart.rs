@@ -2,6 +2,7 @@
 
 use anyhow::Context;
 use gate_core::decision::Verdict;
+use gate_core::event::EventBody;
 use gate_core::reason::Reason;
 use gate_tests::clock::unix_ms;
 use gate_tests::world::device::{Device, Passes, Post};
@@ -196,6 +197,13 @@ async fn after_a_power_cut_before_the_pulse_the_holder_may_come_again_here_and_a
     let mut again = Device::open(&name, &gate, dir)?;
     let unsettled = again.replica().unsettled()?;
     assert_eq!(unsettled.iter().map(|(id, _)| Some(*id)).collect::<Vec<_>>(), [of], "the start asks gate-io about it");
+    let of = of.context("an admission has an event")?;
+    assert!(
+        matches!(again.judge(&pass, Device::now())?.0, Verdict::Refuse(_)),
+        "gate-io may still say that nothing opened"
+    );
+    // The power of both was gone: it does not know.
+    again.replica().record(None, Device::now(), EventBody::NotOpened { of, unknown: true })?;
     again.start(&format!("http://{}", gates.cloud.link.address()), None)?;
     gates.devices.insert(0, again);
     gates.meet().await?;

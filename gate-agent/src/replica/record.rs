@@ -19,7 +19,7 @@ use super::{Fault, Replica, ReplicaError, counts, keys};
 /// gate-io was not asked yet what became of the opening, or has not answered.
 pub(crate) const WAITS: i64 = 0;
 /// gate-io can't tell.
-const UNKNOWN: i64 = 1;
+pub(crate) const UNKNOWN: i64 = 1;
 /// The barrier opened for an exit; whether somebody went out is seen later.
 pub(crate) const OPEN: i64 = 2;
 

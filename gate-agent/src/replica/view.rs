@@ -387,13 +387,15 @@ fn count(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }
 
-/// This device's newest admission of the pass, if nobody knows that the gate opened for it and it was not presented again.
+/// This device's newest admission of the pass, if nobody can know whether the gate opened for it and it was not presented
+/// again. While gate-io has still to say so, the use stands: if it then says that nothing opened, the use is free again, and
+/// whoever had made up for it meanwhile would have used none.
 fn unopened(db: &Connection, seen: &[Seen]) -> rusqlite::Result<Option<Unopened>> {
     let Some(newest) = seen.iter().filter(|seen| seen.row.own > 0).max_by_key(|seen| seen.row.own) else {
         return Ok(None);
     };
     let outcome = keys::numbers(db, keys::UNSETTLED, &newest.row.own.to_be_bytes())?.map(|(outcome, _)| outcome);
-    let unsettled = outcome.is_some_and(|outcome| outcome != super::record::OPEN);
+    let unsettled = outcome == Some(super::record::UNKNOWN);
     let again = newest.row.reopens.is_some() && !mutant::active(Mutant::RepresentForever);
     if again || !unsettled {
         return Ok(None);

@@ -137,7 +137,13 @@ fn a_reboot_goes_on_from_the_journal() {
         (Signed, 0, T0 + 10 * DAY + 100_000, Continued),
         (Signed, T0 + 10 * DAY + 100_000, T0 + 10 * DAY + 100_000, Ntp),
         (Continued, T0 + 2 * DAY, T0 + 10 * DAY + 99_950, Continued),
-        (Continued, 0, T0 + 10 * DAY + 99_950, Unknown),
+        (Continued, 0, T0 + 10 * DAY + 99_950, Continued),
+        (Continued, T0 + 10 * DAY + 23 * DAY / 24, T0 + 10 * DAY + 23 * DAY / 24, Ntp),
+        // What was believed in this boot is not believed anew: a crash is no way around the limit of a day.
+        (Continued, T0 + 50 * DAY, T0 + 10 * DAY + 99_950, Unknown),
+        (Ntp, T0 + 50 * DAY, T0 + 10 * DAY + 99_950, Unknown),
+        (Unknown, 0, T0 + 10 * DAY + 99_950, Unknown),
+        (Unknown, T0 + 50 * DAY, T0 + 50 * DAY, Ntp),
     ] {
         let mut keeper = TimeKeeper::resume(boot(1), T0, newest(10, trust));
         let (now, _) = keeper.now(reading(system, 1000, true));

@@ -119,6 +119,7 @@ fn the_old_replica_decides_until_the_new_one_is_complete() {
     assert_eq!((row(&replica, 1), row(&replica, 2)), (Some(PassStanding::Revoked), Some(PassStanding::Blocked)));
     assert_eq!(standing(&replica), Standing::Ready);
     admit(&mut replica, 8, 0, 40);
+    replica.record(None, at(41), EventBody::NotOpened { of: id, unknown: true }).unwrap();
     let change = pass_change(3, PassStanding::Superseded);
     // An older word than the one it replaces does not complete it.
     let mut old = again.clone();

@@ -127,10 +127,16 @@ fn a_zone_begins_anew_once_a_night_offline_and_over_restarts() {
         ),
         ("two nights", GATE, vec![(evening, THREE + DAY + hour, true)], vec![THREE, THREE + DAY]),
         (
-            "off for a week: the last night",
+            "off for a weekend: the last night",
+            GATE,
+            vec![(evening, evening + hour, true), (THREE + 3 * DAY - hour, THREE + 3 * DAY - MINUTE, true)],
+            vec![THREE + 2 * DAY],
+        ),
+        (
+            "a clock that is a week ahead, or a week without power: nobody signed for it",
             GATE,
             vec![(evening, evening + hour, true), (THREE + 7 * DAY - hour, THREE + 7 * DAY - MINUTE, true)],
-            vec![THREE + 6 * DAY],
+            vec![],
         ),
         ("a clock that lost the date", GATE, vec![(evening, THREE + hour, false)], vec![]),
         ("another gate holds the rights", OTHER_GATE, vec![(evening, THREE + hour, true)], vec![]),
