@@ -4,6 +4,7 @@
 //! thread, and the shared runtime for screen and sync. Stopping goes the other way round.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use ed25519_dalek::SigningKey;
@@ -28,6 +29,7 @@ use crate::storage::Storage;
 use crate::sync::engine;
 use crate::sync::maintenance::Switch;
 use crate::sync::transport::{CloudUrl, HttpTransport};
+use crate::sync::{KeptTime, ThisMachine};
 
 /// Name and version, as events and the cloud know it.
 pub const SOFTWARE: &str = concat!("gate-agent ", env!("CARGO_PKG_VERSION"));
@@ -177,7 +179,10 @@ pub async fn run_on(config: Config, machine: &MachineFiles, stop: watch::Receive
     let other_machine = key.is_none();
     let sync = match key {
         Some(key) => {
-            let transport = HttpTransport::new(&config.cloud_url, identity.device, key)?;
+            let transport = {
+                let surroundings = KeptTime { machine: ThisMachine::default(), facts: facts.subscribe() };
+                HttpTransport::new(&config.cloud_url, (identity.device, key), Arc::new(surroundings))?
+            };
             let settings =
                 engine::Settings { limit_kbit_s: config.limit_kbit_s, switch: Some(Switch::at(&config.data_dir)) };
             tokio::spawn(engine::run(transport, storage.clone(), ears, settings, stop.clone()))

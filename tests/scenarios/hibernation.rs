@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
+use gate_agent::sync::{Surroundings, ThisMachine};
 use gate_core::decision::Verdict;
 use gate_core::reason::Reason;
 use gate_core::sync::session::Link as Heard;
@@ -20,6 +21,27 @@ use tokio::sync::oneshot;
 const DAY_MS: i64 = 86_400_000;
 /// How long it was off.
 const OFF_MS: i64 = 240 * DAY_MS;
+/// A machine without a battery: its clock begins in 1970, and what the gate keeps goes on from the journal.
+struct DeadBattery {
+    machine: ThisMachine,
+    kept: Now,
+}
+
+impl Surroundings for DeadBattery {
+    fn now(&self) -> Now {
+        let now = self.machine.now();
+        Now { wall_ms: i64::try_from(now.mono_us / 1000).unwrap_or(0), trust: Trust::Unknown, ..now }
+    }
+
+    fn believed(&self) -> Now {
+        self.kept
+    }
+
+    fn random(&self) -> [u8; 32] {
+        self.machine.random()
+    }
+}
+
 /// Full service must be back within this long of a road.
 const WHOLE: Duration = Duration::from_secs(300);
 
@@ -72,7 +94,7 @@ async fn after_eight_months_a_gate_serves_at_once_and_is_whole_by_itself_with_th
     office.post("/batches", &order).await?;
     office.patch(&format!("/zones/{zone}"), &json!({"capacity": 60})).await?;
 
-    // Power, no road that can be believed: the certificate ran out over the winter.
+    // Power, no road that can be believed: the certificate ran out over the winter, and this gate knows the date.
     road.set(Mode::Expired);
     let mut gate = Device::open(&name, &id, dir)?;
     let cold = || Now { trust: Trust::Continued, ..Device::now() };
@@ -101,9 +123,22 @@ async fn after_eight_months_a_gate_serves_at_once_and_is_whole_by_itself_with_th
     }
     assert_eq!(keys(&mut gate)?, known, "nothing came over that road");
 
-    // Somebody renews the certificate. Nobody touches the gate.
+    // Somebody renews the certificate. Nobody touches the gate. By what it has kept since autumn the certificate is not good
+    // yet: whoever insisted on that would never hear the time.
     drop(engine);
     road.heal();
+    let autumn = Now { wall_ms: unix_ms() - OFF_MS, ..Device::now() };
+    for (trust, link) in [(Trust::Ntp, Heard::Never), (Trust::Unknown, Heard::Online)] {
+        let kept = Now { trust, ..autumn };
+        let battery = Arc::new(DeadBattery { machine: ThisMachine::default(), kept });
+        let mut engine = gate.engine_by(&url, Some(certificates.authority()), battery)?;
+        for _ in 0..3 {
+            gate.wake.link_up();
+            engine.step().await;
+        }
+        assert_eq!(engine.link(), link, "a certificate of yesterday, by a date of autumn with trust {trust:?}");
+    }
+    // The time is signed now, and the clock set by it.
     gate.start(&url, Some(certificates.authority()))?;
     let whole = Deadline::after(WHOLE);
     let mut status = gate.reader().status(cold())?;

@@ -17,9 +17,10 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Message};
+use tokio_tungstenite::{Connector, connect_async_tls_with_config};
 
 use super::transport::{CloudUrl, signed_headers};
-use super::{Surroundings, Wake, number};
+use super::{Surroundings, Wake, number, tls};
 
 /// For the connection and the upgrade.
 const OPEN_LIMIT: Duration = Duration::from_secs(10);
@@ -51,11 +52,17 @@ pub async fn listen(
     surroundings: Arc<dyn Surroundings>,
     wake: Arc<Wake>,
 ) {
-    let _already = rustls::crypto::ring::default_provider().install_default();
+    let connector = match tls::config(surroundings.clone(), None) {
+        Ok(config) => Connector::Rustls(Arc::new(config)),
+        Err(error) => {
+            tracing::warn!(%error, "no live channel: what is new is asked for every 15 s");
+            return std::future::pending().await;
+        }
+    };
     let mut failures = 0u32;
     loop {
         let mut heard = false;
-        let ended = hold(&url, device, &key, surroundings.as_ref(), &wake, &mut heard).await;
+        let ended = hold((&url, &connector), (device, &key), surroundings.as_ref(), &wake, &mut heard).await;
         failures = if heard { 0 } else { failures.saturating_add(1) };
         if let Err(why) = ended {
             tracing::debug!(%why, failures, "the live channel ended");
@@ -70,9 +77,8 @@ pub async fn listen(
 
 /// Opens the channel once and holds it until it ends.
 async fn hold(
-    url: &CloudUrl,
-    device: DeviceId,
-    key: &SigningKey,
+    road: (&CloudUrl, &Connector),
+    who: (DeviceId, &SigningKey),
     surroundings: &dyn Surroundings,
     wake: &Wake,
     heard: &mut bool,
@@ -80,7 +86,7 @@ async fn hold(
     let mut nonce = hex::encode(&surroundings.random()[..16]);
     let mut again = true;
     let mut socket = loop {
-        match timeout(OPEN_LIMIT, open(url, device, key, surroundings, nonce)).await.map_err(|_| LiveError::Slow)? {
+        match timeout(OPEN_LIMIT, open(road, who, surroundings, nonce)).await.map_err(|_| LiveError::Slow)? {
             Ok(socket) => break socket,
             Err(error) => match offered_nonce(&error).filter(|_| again) {
                 // This gate's clock is off: the nonce stands in for it, once.
@@ -121,9 +127,8 @@ type Socket = tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStre
 
 /// Asks for the channel, signed.
 async fn open(
-    url: &CloudUrl,
-    device: DeviceId,
-    key: &SigningKey,
+    (url, connector): (&CloudUrl, &Connector),
+    (device, key): (DeviceId, &SigningKey),
     surroundings: &dyn Surroundings,
     nonce: String,
 ) -> Result<Socket, LiveError> {
@@ -139,7 +144,7 @@ async fn open(
         headers.insert(name, HeaderValue::from_str(&value).map_err(|e| LiveError::Request(e.to_string()))?);
     }
     let limits = WebSocketConfig::default().max_message_size(Some(HINT_LIMIT)).max_frame_size(Some(HINT_LIMIT));
-    let (socket, _) = tokio_tungstenite::connect_async_with_config(upgrade, Some(limits), true).await?;
+    let (socket, _) = connect_async_tls_with_config(upgrade, Some(limits), true, Some(connector.clone())).await?;
     Ok(socket)
 }
 

@@ -9,13 +9,14 @@ pub mod live;
 pub mod maintenance;
 pub mod problem;
 pub mod store;
+pub mod tls;
 pub mod transport;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use gate_core::ids::BootId;
 use gate_core::time::{Now, Trust};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 pub use engine::{Ears, Engine, SignedMoment, Step};
 pub use problem::SyncError;
@@ -23,11 +24,16 @@ pub use store::{Store, StoreError};
 pub use transport::{CloudUrl, HttpTransport, Road, RoadAnswer, RoadRequest, SignedTransport, Transport};
 
 use crate::clock;
+use crate::screen::Facts;
 
 /// The clock and the randomness that sync runs on.
 pub trait Surroundings: Send + Sync {
     /// The moment.
     fn now(&self) -> Now;
+    /// The moment that certificates are judged by. Where nobody keeps a better one, the machine's clock is taken for right.
+    fn believed(&self) -> Now {
+        Now { trust: Trust::Ntp, ..self.now() }
+    }
     /// Fresh random bytes, for nonces and jitter.
     fn random(&self) -> [u8; 32];
 }
@@ -57,6 +63,36 @@ impl Surroundings for ThisMachine {
             tracing::error!(%error, "the system gives no random bytes");
         }
         bytes
+    }
+}
+
+/// This machine's randomness, and the time that this gate keeps.
+#[derive(Debug)]
+pub struct KeptTime {
+    /// The machine.
+    pub machine: ThisMachine,
+    /// Where the lane tells the time that it keeps.
+    pub facts: watch::Receiver<Facts>,
+}
+
+impl Surroundings for KeptTime {
+    fn now(&self) -> Now {
+        self.machine.now()
+    }
+
+    fn believed(&self) -> Now {
+        let machine = self.machine.now();
+        let kept = self.facts.borrow().now;
+        // Before the lane has looked at its clocks nobody knows the date.
+        kept.map_or(Now { trust: Trust::Unknown, ..machine }, |kept| {
+            let since_ms = machine.mono_us.saturating_sub(kept.mono_us) / 1000;
+            let wall_ms = kept.wall_ms.saturating_add(i64::try_from(since_ms).unwrap_or(i64::MAX));
+            Now { wall_ms, mono_us: machine.mono_us, ..kept }
+        })
+    }
+
+    fn random(&self) -> [u8; 32] {
+        self.machine.random()
     }
 }
 

@@ -14,11 +14,11 @@ use gate_core::ids::{DeviceId, VenueId};
 use gate_core::sync::request_signature::{Request, SignatureHeaders, Signer9421, sign};
 use gate_core::sync::v1::{CHANGES_PATH, EVENTS_PATH, MEDIA_TYPE, Pull, PullReply, Push, PushReply, TIME_PATH};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
-use reqwest::{Client, ClientBuilder, Method, Response, StatusCode};
+use reqwest::{Client, Method, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Surroundings, SyncError, ThisMachine};
+use super::{Surroundings, SyncError, ThisMachine, tls};
 
 /// How long a request may take.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -99,21 +99,29 @@ impl CloudUrl {
     }
 }
 
-/// An HTTP client with every limit set: no redirects, no proxy from the environment, no patience without end.
+/// An HTTP client with every limit set: no redirects, no proxy from the environment, no patience without end. It judges
+/// certificates by the machine's clock.
 pub fn client(limits: Limits) -> Result<Client, SyncError> {
-    client_builder(limits).build().map_err(|e| SyncError::Unreachable(describe(&e)))
+    client_by(limits, Arc::new(ThisMachine::default()), None)
 }
 
-/// The same before it is built, for worlds with an authority of their own.
-pub fn client_builder(limits: Limits) -> ClientBuilder {
-    // The first caller installs the provider; the others find it there.
-    let _already = rustls::crypto::ring::default_provider().install_default();
+/// The same by another clock, and with an authority (PEM) of a venue's own.
+pub fn client_by(
+    limits: Limits,
+    surroundings: Arc<dyn Surroundings>,
+    authority: Option<&str>,
+) -> Result<Client, SyncError> {
+    let mut tls = tls::config(surroundings, authority)?;
+    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Client::builder()
+        .tls_backend_preconfigured(tls)
         .connect_timeout(limits.connect)
         .timeout(limits.request)
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
         .user_agent(concat!("gate-agent/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .map_err(|e| SyncError::Unreachable(describe(&e)))
 }
 
 /// A raw request to the cloud.
@@ -199,8 +207,12 @@ pub type HttpTransport = SignedTransport<HttpRoad>;
 
 impl HttpTransport {
     /// Prepares the road from this machine; connects to nothing yet.
-    pub fn new(cloud_url: &str, device: DeviceId, key: SigningKey) -> Result<Self, SyncError> {
-        Self::with(CloudUrl::parse(cloud_url)?, (device, key), Arc::new(ThisMachine::default()), Limits::default())
+    pub fn new(
+        cloud_url: &str,
+        device: (DeviceId, SigningKey),
+        surroundings: Arc<dyn Surroundings>,
+    ) -> Result<Self, SyncError> {
+        Self::with(CloudUrl::parse(cloud_url)?, device, surroundings, Limits::default())
     }
 
     /// Prepares the road with a clock, randomness and limits of one's own.
@@ -210,7 +222,8 @@ impl HttpTransport {
         surroundings: Arc<dyn Surroundings>,
         limits: Limits,
     ) -> Result<Self, SyncError> {
-        Ok(Self::over(HttpRoad { client: client(limits)?, url: url.clone() }, url, device, surroundings))
+        let client = client_by(limits, surroundings.clone(), None)?;
+        Ok(Self::over(HttpRoad { client, url: url.clone() }, url, device, surroundings))
     }
 }
 

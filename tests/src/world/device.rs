@@ -13,7 +13,7 @@ use gate_agent::config::Config;
 use gate_agent::identity::Identity;
 use gate_agent::replica::{Replica, ReplicaReader};
 use gate_agent::sync::engine::SignedMoment;
-use gate_agent::sync::transport::{HttpRoad, Limits, Road, SignedTransport, client_builder};
+use gate_agent::sync::transport::{HttpRoad, Limits, Road, SignedTransport, client_by};
 use gate_agent::sync::{CloudUrl, Ears, Engine, Surroundings, ThisMachine, Wake, live};
 use gate_agent::{daemon, enrol, identity};
 use gate_core::decision::{DecisionInput, RULES_VERSION, Verdict, decide};
@@ -129,7 +129,15 @@ impl Device {
 
     /// An engine over any road.
     pub fn engine<R: Road>(&self, road: R, url: &CloudUrl) -> Engine<SignedTransport<R>, Arc<Mutex<Replica>>> {
-        let surroundings: Arc<dyn Surroundings> = Arc::new(ThisMachine::default());
+        self.engine_in(road, url, Arc::new(ThisMachine::default()))
+    }
+
+    fn engine_in<R: Road>(
+        &self,
+        road: R,
+        url: &CloudUrl,
+        surroundings: Arc<dyn Surroundings>,
+    ) -> Engine<SignedTransport<R>, Arc<Mutex<Replica>>> {
         let who = (self.identity.device, self.key.clone());
         let transport = SignedTransport::over(road, url.clone(), who, surroundings.clone());
         // Nobody listens to the time here: what is sent falls out at the other end.
@@ -172,12 +180,19 @@ impl Device {
         url: &str,
         authority: Option<&str>,
     ) -> anyhow::Result<Engine<SignedTransport<HttpRoad>, Arc<Mutex<Replica>>>> {
+        self.engine_by(url, authority, Arc::new(ThisMachine::default()))
+    }
+
+    /// The same, by another clock than this machine's.
+    pub fn engine_by(
+        &self,
+        url: &str,
+        authority: Option<&str>,
+        surroundings: Arc<dyn Surroundings>,
+    ) -> anyhow::Result<Engine<SignedTransport<HttpRoad>, Arc<Mutex<Replica>>>> {
         let url = CloudUrl::parse(url)?;
-        let mut client = client_builder(Limits::default());
-        if let Some(pem) = authority {
-            client = client.add_root_certificate(reqwest::Certificate::from_pem(pem.as_bytes())?);
-        }
-        Ok(self.engine(HttpRoad::new(client.build()?, url.clone()), &url))
+        let client = client_by(Limits::default(), surroundings.clone(), authority)?;
+        Ok(self.engine_in(HttpRoad::new(client, url.clone()), &url, surroundings))
     }
 
     /// Stops syncing, wherever it is, and lets go of the memory.

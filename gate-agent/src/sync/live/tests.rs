@@ -52,7 +52,7 @@ async fn a_hint_wakes_the_engine_and_nothing_else_does() {
         let wake = Wake::default();
         let mut heard = false;
         let still = Still(Mutex::new(0));
-        hold(&url, DEVICE, &Venue::new().device_key, &still, &wake, &mut heard).await.unwrap();
+        hold((&url, &Connector::Plain), (DEVICE, &Venue::new().device_key), &still, &wake, &mut heard).await.unwrap();
         server.await.unwrap();
         assert_eq!((heard, wake.take_hinted()), (wakes, wakes), "{name}");
     }
@@ -100,7 +100,9 @@ async fn a_clock_that_is_off_is_answered_with_the_clouds_nonce_once() {
         let server = tokio::spawn(doubt(listener, wants, offers));
         let mut heard = false;
         let still = Still(Mutex::new(0));
-        let held = hold(&url, DEVICE, &Venue::new().device_key, &still, &Wake::default(), &mut heard).await;
+        let held =
+            hold((&url, &Connector::Plain), (DEVICE, &Venue::new().device_key), &still, &Wake::default(), &mut heard)
+                .await;
         assert_eq!(held.is_ok(), opens, "{name}: {held:?}");
         assert_eq!(server.await.unwrap(), times, "{name}");
     }
@@ -113,5 +115,9 @@ async fn a_closed_door_is_an_error_and_no_panic() {
     drop(listener);
     let mut heard = false;
     let still = Still(Mutex::new(0));
-    assert!(hold(&url, DEVICE, &Venue::new().device_key, &still, &Wake::default(), &mut heard).await.is_err());
+    assert!(
+        hold((&url, &Connector::Plain), (DEVICE, &Venue::new().device_key), &still, &Wake::default(), &mut heard)
+            .await
+            .is_err()
+    );
 }

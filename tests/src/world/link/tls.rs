@@ -1,6 +1,7 @@
 //! Certificates of every kind, and the servers that show them. Made anew for each world; no key is kept anywhere.
 
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use rcgen::{
@@ -15,6 +16,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::Mode;
 use super::rsa512::Rsa512;
+use crate::clock::unix_ms;
 
 /// What ends TLS in front of a cloud.
 pub struct Certificates {
@@ -26,6 +28,9 @@ pub struct Certificates {
     other_authority: TlsAcceptor,
     rsa512: TlsAcceptor,
 }
+
+/// A day.
+const DAY: Duration = Duration::from_secs(86_400);
 
 /// Under which name gates know the cloud.
 pub const NAME: &str = "localhost";
@@ -110,6 +115,10 @@ fn authority_of(name: &str) -> CertificateParams {
 fn leaf(name: &str) -> anyhow::Result<CertificateParams> {
     let mut params = CertificateParams::new(vec![name.to_owned()])?;
     params.distinguished_name.push(DnType::CommonName, name);
+    // As authorities give them out: for ninety days, and this one since yesterday.
+    let now = SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(unix_ms())?);
+    params.not_before = (now - DAY).into();
+    params.not_after = (now + 89 * DAY).into();
     Ok(params)
 }
 
