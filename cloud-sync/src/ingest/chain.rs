@@ -278,8 +278,8 @@ pub(super) async fn note_head(
     if whole {
         // All that it wrote is here: what it did before the changes it has applied is counted.
         tx.execute(
-            "UPDATE devices SET settled = pulled WHERE venue_id = $1 AND device_id = $2",
-            params![source.venue, source.device],
+            "UPDATE devices SET settled = pulled, whole_ms = $1 WHERE venue_id = $2 AND device_id = $3",
+            params![source.received_ms, source.venue, source.device],
         )
         .await?;
     }

@@ -1,7 +1,8 @@
 //! The one picture: how full, which gates are there, how many came and went, who was refused.
 //!
-//! A zone's number is exact while all its gates are heard. When a gate is offline, something may have passed there: one
-//! every four seconds at most (twice the fastest lane measured), plus what it said it still had to send.
+//! A zone's number is exact while all its gates are heard. When a gate is silent, something may have passed there: one
+//! every four seconds at most (twice the fastest lane measured), plus what it said it still had to send. Silent is also who
+//! is heard but has not told everything: with a month to send, or with two histories of which none is believed.
 //! - `high` = occupancy + that allowance over the silent entrances, but never above the capacity where entering needs a
 //!   right (rights are escrowed: a silent entrance can't admit more than there are places), unless it is above already;
 //! - before that, both ends widen by what is unknown of openings that were reported: each moved one or nobody;
@@ -29,6 +30,8 @@ use crate::{ingest, office};
 
 /// A gate that was heard this lately is online, milliseconds. Gates ask every 15 seconds.
 const ONLINE_MS: i64 = 60_000;
+/// A gate that told everything this lately is not silent, milliseconds. Gates show where their journal ends once a minute.
+const WHOLE_MS: i64 = 150_000;
 /// The least time between two passages of one lane, milliseconds.
 const PASSAGE_MS: i64 = 4_000;
 /// How far back the rates go, milliseconds.
@@ -139,7 +142,19 @@ struct Gate {
     enrolled: bool,
     /// Of its newest admission it was heard that the barrier opened, and not yet whether somebody went through.
     undecided: bool,
+    /// When it last showed an end of its journal up to which everything is held.
+    whole_ms: Option<i64>,
     now: GateNow,
+}
+
+impl Gate {
+    /// For how long something may have passed there unheard, milliseconds; `None` if it is heard and told everything.
+    fn silence(&self, now_ms: i64) -> Option<i64> {
+        let since = |ms: i64, limit: i64| Some(now_ms - ms).filter(|silence| *silence > limit);
+        let unheard = since(self.now.last_seen_ms?, ONLINE_MS);
+        let untold = self.whole_ms.and_then(|whole_ms| since(whole_ms, WHOLE_MS));
+        unheard.max(untold)
+    }
 }
 
 /// Reads it all from one state of the database.
@@ -185,7 +200,7 @@ async fn gates(tx: &mut Tx, venue: VenueId, now_ms: i64) -> Result<Vec<Gate>, Db
     let undecided = "EXISTS (SELECT 1 FROM epochs e JOIN openings o ON o.venue_id = e.venue_id AND o.device_id = e.device_id AND o.epoch = e.epoch AND o.seq = (SELECT MAX(p.seq) FROM openings p WHERE p.venue_id = e.venue_id AND p.device_id = e.device_id AND p.epoch = e.epoch) WHERE e.venue_id = d.venue_id AND e.device_id = d.device_id AND NOT EXISTS (SELECT 1 FROM epochs n WHERE n.venue_id = e.venue_id AND n.device_id = e.device_id AND n.continues_epoch = e.epoch) AND o.direction = 'in' AND o.watched = 1 AND o.opened = 1 AND o.passed_by IS NULL AND o.taken_by IS NULL)";
     let rows = tx
         .query(
-            &format!("SELECT g.gate_id, g.name, g.zone_id, g.direction, d.device_id, d.seen_ms, d.pending, d.software, d.clock_trust, {undecided} FROM gates g LEFT JOIN devices d ON d.venue_id = g.venue_id AND d.gate_id = g.gate_id AND d.revoked_ms IS NULL WHERE g.venue_id = $1 ORDER BY g.created_ms, g.gate_id"),
+            &format!("SELECT g.gate_id, g.name, g.zone_id, g.direction, d.device_id, d.seen_ms, d.pending, d.software, d.clock_trust, {undecided}, d.whole_ms FROM gates g LEFT JOIN devices d ON d.venue_id = g.venue_id AND d.gate_id = g.gate_id AND d.revoked_ms IS NULL WHERE g.venue_id = $1 ORDER BY g.created_ms, g.gate_id"),
             params![venue],
         )
         .await?;
@@ -208,6 +223,7 @@ async fn gates(tx: &mut Tx, venue: VenueId, now_ms: i64) -> Result<Vec<Gate>, Db
             entrance: direction == "in",
             enrolled: row.get::<Option<String>>(4)?.is_some(),
             undecided: row.get(9)?,
+            whole_ms: row.get(10)?,
             now: GateNow {
                 id: id.to_string(),
                 name: row.get(1)?,
@@ -287,10 +303,7 @@ pub fn within(parents: &BTreeMap<ZoneId, Option<ZoneId>>, zone: ZoneId, around: 
 /// What may have passed unheard; see the top of this file. `rights` is the capacity where entering needs a right.
 fn interval(known: Estimate, rights: Option<u32>, gates: &[&Gate], now_ms: i64) -> (u32, u32) {
     let sum = |each: &dyn Fn(&Gate, i64) -> i64| -> u32 {
-        let silent = gates.iter().filter_map(|gate| {
-            let silence = now_ms - gate.now.last_seen_ms?;
-            (silence > ONLINE_MS).then(|| each(gate, silence))
-        });
+        let silent = gates.iter().filter_map(|gate| gate.silence(now_ms).map(|silence| each(gate, silence)));
         u32::try_from(silent.sum::<i64>()).unwrap_or(u32::MAX)
     };
     let passages = |gate: &Gate, silence: i64| silence / PASSAGE_MS + gate.now.pending;
@@ -356,6 +369,7 @@ mod tests {
             entrance,
             enrolled: true,
             undecided: false,
+            whole_ms: seen_ms,
             now: GateNow {
                 id: String::new(),
                 name: String::new(),
@@ -393,6 +407,15 @@ mod tests {
                 vec![Gate { undecided: true, ..gate(true, heard, 0) }],
                 Some(110),
                 (100, 100),
+            ),
+            (
+                "heard, and has told nothing for five minutes",
+                vec![
+                    Gate { whole_ms: silent, ..gate(true, heard, 2) },
+                    Gate { whole_ms: silent, ..gate(false, heard, 0) },
+                ],
+                Some(220),
+                (25, 177),
             ),
             ("full already", vec![gate(true, silent, 0)], Some(90), (100, 100)),
             ("no rights needed", vec![gate(true, silent, 0)], None, (100, 175)),

@@ -291,3 +291,22 @@ async fn whoever_stood_under_the_open_barrier_of_a_gate_that_fell_silent_may_hav
         assert_eq!(numbers().await, (1, 1), "went through");
     }
 }
+
+#[tokio::test]
+async fn a_gate_that_is_heard_again_and_has_still_to_tell_what_it_did_keeps_the_number_wide() {
+    let lot = Lot::new(3).await;
+    let events = lot.morning(vec![]);
+    let interval = async || {
+        let zone = lot.overview().await["zones"][0].clone();
+        (zone["low"].as_i64().unwrap(), zone["high"].as_i64().unwrap())
+    };
+    lot.entrance.push(&lot.world, &bytes(&events[..2])).await;
+    assert_eq!(interval().await, (0, 1), "it is told what became of the first one later");
+    // Away for ten minutes; then it asks what is new before it tells what it did.
+    lot.world.later(10 * 60_000);
+    lot.entrance.pull(&lot.world, 0, Hash::ZERO).await.ok();
+    let (low, high) = interval().await;
+    assert!(low == 0 && high >= 3, "two more are in, and nobody has heard of them: {low} to {high}");
+    lot.entrance.push(&lot.world, &bytes(&events[2..])).await;
+    assert_eq!(interval().await, (0, 3), "all is told");
+}

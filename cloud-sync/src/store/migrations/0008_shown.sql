@@ -1,5 +1,7 @@
 -- It was carried out where the passage is watched, so that it may still be taken back.
 ALTER TABLE openings ADD COLUMN watched BIGINT NOT NULL DEFAULT 0;
+-- When it last showed an end up to which everything is held.
+ALTER TABLE devices ADD COLUMN whole_ms BIGINT;
 -- Numbers are made anew from the events once.
 INSERT INTO settings (name, value) SELECT 'rebuild', 'needed'
 WHERE EXISTS (SELECT 1 FROM events) AND NOT EXISTS (SELECT 1 FROM settings WHERE name = 'rebuild');
