@@ -2,6 +2,7 @@
 
 use gate_core::event::{self, Event, EventBody, Part};
 use gate_core::ids::{Direction, EventId, GateId, ZoneId};
+use gate_core::mutant::{self, Mutant};
 use gate_core::reason::Reason;
 use gate_core::time::Trust;
 
@@ -38,7 +39,9 @@ pub(super) async fn apply(tx: &mut Tx, source: &Source, event: &Event, news: &mu
             // What was said of the opening before it came may annul the use, so that is kept first.
             uses::add(tx, source, event, (input, admission), news).await?;
             opening(tx, source, event, news).await?;
-            if let Some(first) = event::takes_over(event) {
+            if let Some(first) = event::takes_over(event)
+                && !mutant::active(Mutant::PlaceKept)
+            {
                 openings::hear(tx, source, first, id, Word::TakenOver, news).await?;
             }
         }
