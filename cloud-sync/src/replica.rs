@@ -48,16 +48,14 @@ pub async fn position(tx: &mut Tx, venue: VenueId) -> Result<Position, DbError> 
 }
 
 /// Appends changes to the chain, signed, and says where it then stands.
-pub async fn publish(tx: &mut Tx, master: &Master, venue: VenueId, changes: Vec<Change>) -> Result<u64, KeyError> {
+pub async fn publish(tx: &mut Tx, master: &Master, venue: VenueId, mut changes: Vec<Change>) -> Result<u64, KeyError> {
     let mut at = position(tx, venue).await?;
     // A gate that refuses one change applies none after it. What a device made us say is not worth that.
-    let (changes, nonsense): (Vec<_>, Vec<_>) =
-        changes.into_iter().partition(|change| plausible::check(change).is_ok());
-    for change in &nonsense {
-        if let Err(why) = plausible::check(change) {
-            tracing::error!(venue.id = %venue, %why, "a change that gates would refuse is not told");
-        }
-    }
+    changes.retain(|change| {
+        plausible::check(change)
+            .inspect_err(|why| tracing::error!(venue.id = %venue, %why, "a change that gates would refuse is not told"))
+            .is_ok()
+    });
     if changes.is_empty() {
         return Ok(at.next);
     }

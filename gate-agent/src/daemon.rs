@@ -179,10 +179,8 @@ pub async fn run_on(config: Config, machine: &MachineFiles, stop: watch::Receive
     let other_machine = key.is_none();
     let sync = match key {
         Some(key) => {
-            let transport = {
-                let surroundings = KeptTime { machine: ThisMachine::default(), facts: facts.subscribe() };
-                HttpTransport::new(&config.cloud_url, (identity.device, key), Arc::new(surroundings))?
-            };
+            let surroundings = Arc::new(KeptTime { machine: ThisMachine::default(), facts: facts.subscribe() });
+            let transport = HttpTransport::new(&config.cloud_url, (identity.device, key), surroundings)?;
             let settings =
                 engine::Settings { limit_kbit_s: config.limit_kbit_s, switch: Some(Switch::at(&config.data_dir)) };
             tokio::spawn(engine::run(transport, storage.clone(), ears, settings, stop.clone()))

@@ -271,8 +271,7 @@ pub fn taken_back(body: &EventBody) -> Option<EventId> {
 
 /// The earlier admission whose places an event takes over: whoever is let in to make up for an opening of which nobody knows
 /// takes the place at that moment, and the first one is counted back exactly where it counted, so that a recount between
-/// the two makes no difference. Its use stays taken. Only of its own device: nobody
-/// gives back what another device counted.
+/// the two makes no difference. Its use stays taken. Only of its own device: nobody gives back what another one counted.
 pub fn takes_over(event: &Event) -> Option<EventId> {
     let EventBody::Authorised { admission, .. } = &event.body else { return None };
     // Without zones it takes no place, so it leaves the first one's.

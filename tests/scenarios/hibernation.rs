@@ -21,6 +21,9 @@ use tokio::sync::oneshot;
 const DAY_MS: i64 = 86_400_000;
 /// How long it was off.
 const OFF_MS: i64 = 240 * DAY_MS;
+/// Full service must be back within this long of a road.
+const WHOLE: Duration = Duration::from_secs(300);
+
 /// A machine without a battery: its clock begins in 1970, and what the gate keeps goes on from the journal.
 struct DeadBattery {
     machine: ThisMachine,
@@ -41,9 +44,6 @@ impl Surroundings for DeadBattery {
         self.machine.random()
     }
 }
-
-/// Full service must be back within this long of a road.
-const WHOLE: Duration = Duration::from_secs(300);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_eight_months_a_gate_serves_at_once_and_is_whole_by_itself_with_the_road() -> anyhow::Result<()> {

@@ -9,6 +9,7 @@ pub mod campaign;
 pub mod clock;
 pub mod coldboot;
 pub mod demo;
+mod journal;
 pub mod powercut;
 pub mod simulation;
 pub mod world;

@@ -209,16 +209,16 @@ pub(super) async fn rest_on(
     let Some(before) = basis(tx, venue, zone).await? else {
         return Err(Refusal::Park("it recounts a zone that is not this venue's".to_owned()));
     };
+    // Numbers are used up one by one. A rebuild meets them in another order, and what is held was taken once.
+    if source.live && recount.generation > before.generation.saturating_add(GENERATIONS_AHEAD) {
+        return Err(Refusal::Park("its recount is far beyond all recounts of the zone".to_owned()));
+    }
     tx.execute(
         "INSERT INTO recounts (venue_id, zone_id, event, generation, observed, at_ms, received_ms) VALUES ($1, $2, $3, $4, $5, $6, $7)",
         params![venue, zone, event, recount.generation, recount.observed, recount.at_ms, source.received_ms],
     )
     .await?;
     note_lost(tx, source, zone, recount.generation).await?;
-    // Numbers are used up one by one. A rebuild meets them in another order, and what is held was taken once.
-    if source.live && recount.generation > before.generation.saturating_add(GENERATIONS_AHEAD) {
-        return Err(Refusal::Park("its recount is far beyond all recounts of the zone".to_owned()));
-    }
     let new = Basis::of(event, recount);
     if (new.generation, new.event) <= (before.generation, before.event) {
         return Ok(());

@@ -27,6 +27,7 @@ use gate_core::sync::v1::UseMark;
 use gate_core::time::{DayRule, ServiceDay};
 
 pub use counts::{Past, doubts, fullness, fullness_text, merged, note_conditions, past, tally};
+pub use openings::is_undecided;
 pub use parked::retry;
 pub use push::{Unbelieved, receive};
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What became of everything that let somebody through: opened, taken back, gone through, in whatever order that is heard.
 
 use gate_core::canonical;
-use gate_core::ids::{Direction, EventId, GateId, ZoneId};
+use gate_core::ids::{DeviceId, Direction, EventId, GateId, VenueId, ZoneId};
 use gate_core::time::ServiceDay;
 
 use super::{News, Refusal, Source, apply, counts, late, uses};
@@ -99,6 +99,19 @@ async fn find(tx: &mut Tx, source: &Source, id: EventId) -> Result<Option<Openin
         taken_by: row.get(7)?,
         passed_by: row.get(8)?,
     }))
+}
+
+/// Whether it was heard of a device's newest entry that the barrier opened, and not whether somebody went through: then it
+/// may still be taken back. A lane takes one after the other, and after a start it takes nothing back that was opened before,
+/// so it can only be the last one of the newest epoch.
+pub async fn is_undecided(tx: &mut Tx, venue: VenueId, device: DeviceId) -> Result<bool, DbError> {
+    let found = tx
+        .number(
+            "SELECT COUNT(*) FROM epochs e JOIN openings o ON o.venue_id = e.venue_id AND o.device_id = e.device_id AND o.epoch = e.epoch AND o.seq = (SELECT MAX(p.seq) FROM openings p WHERE p.venue_id = e.venue_id AND p.device_id = e.device_id AND p.epoch = e.epoch) WHERE e.venue_id = $1 AND e.device_id = $2 AND NOT EXISTS (SELECT 1 FROM epochs n WHERE n.venue_id = e.venue_id AND n.device_id = e.device_id AND n.continues_epoch = e.epoch) AND o.direction = 'in' AND o.watched = 1 AND o.opened = 1 AND o.passed_by IS NULL AND o.taken_by IS NULL",
+            params![venue, device],
+        )
+        .await?;
+    Ok(found > 0)
 }
 
 /// Takes in an opening, and everything that was said about it before it came.

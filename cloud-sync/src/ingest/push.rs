@@ -42,10 +42,8 @@ fn head_of(device: &AnyDevice, push: &Push) -> Result<JournalHead, ApiError> {
         .ok_or_else(|| ApiError::malformed("The journal head is not signed by this device."))
 }
 
-/// Takes in a push: of a device that is believed it is applied, of another one it is kept aside.
-///
-/// # Errors
-/// What the device hears if it is withdrawn or fenced: that may have happened since its request was looked at.
+/// Takes in a push: of a device that is believed it is applied, of another one it is kept aside. Which one it is is read
+/// here, because that may have changed since the request was looked at.
 pub async fn receive(
     tx: &mut Tx,
     app: &App,

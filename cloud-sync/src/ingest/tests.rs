@@ -71,6 +71,12 @@ impl Lot {
         self.overview().await["zones"][0]["occupancy"].as_u64().unwrap()
     }
 
+    /// What the lot's number is at least, is, and is at most.
+    async fn interval(&self) -> (i64, i64, i64) {
+        let zone = self.overview().await["zones"][0].clone();
+        (zone["low"].as_i64().unwrap(), zone["occupancy"].as_i64().unwrap(), zone["high"].as_i64().unwrap())
+    }
+
     async fn inbox(&self) -> Value {
         self.world.get(&self.world.at("alerts")).await.ok().json()
     }

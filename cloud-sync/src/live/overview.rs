@@ -14,7 +14,7 @@
 
 use std::collections::BTreeMap;
 
-use gate_core::ids::{GateId, VenueId, ZoneId};
+use gate_core::ids::{DeviceId, GateId, VenueId, ZoneId};
 use gate_core::occupancy::Estimate;
 use gate_core::reason::{Language, Reason};
 use gate_core::sync::v1::ZoneRow;
@@ -140,7 +140,8 @@ struct Gate {
     zone: ZoneId,
     entrance: bool,
     enrolled: bool,
-    /// Of its newest admission it was heard that the barrier opened, and not yet whether somebody went through.
+    /// Of the newest admission of a silent entrance it was heard that the barrier opened, and not whether somebody went
+    /// through.
     undecided: bool,
     /// When it last showed an end of its journal up to which everything is held.
     whole_ms: Option<i64>,
@@ -195,12 +196,9 @@ async fn gates(tx: &mut Tx, venue: VenueId, now_ms: i64) -> Result<Vec<Gate>, Db
         .await?;
     let broken: Vec<(GateId, String)> =
         broken.iter().map(|row| Ok((row.get(0)?, row.get(1)?))).collect::<Result<_, DbError>>()?;
-    // A lane takes one after the other, and after a start it takes nothing back that was opened before: it can only be the
-    // last one of the newest epoch.
-    let undecided = "EXISTS (SELECT 1 FROM epochs e JOIN openings o ON o.venue_id = e.venue_id AND o.device_id = e.device_id AND o.epoch = e.epoch AND o.seq = (SELECT MAX(p.seq) FROM openings p WHERE p.venue_id = e.venue_id AND p.device_id = e.device_id AND p.epoch = e.epoch) WHERE e.venue_id = d.venue_id AND e.device_id = d.device_id AND NOT EXISTS (SELECT 1 FROM epochs n WHERE n.venue_id = e.venue_id AND n.device_id = e.device_id AND n.continues_epoch = e.epoch) AND o.direction = 'in' AND o.watched = 1 AND o.opened = 1 AND o.passed_by IS NULL AND o.taken_by IS NULL)";
     let rows = tx
         .query(
-            &format!("SELECT g.gate_id, g.name, g.zone_id, g.direction, d.device_id, d.seen_ms, d.pending, d.software, d.clock_trust, {undecided}, d.whole_ms FROM gates g LEFT JOIN devices d ON d.venue_id = g.venue_id AND d.gate_id = g.gate_id AND d.revoked_ms IS NULL WHERE g.venue_id = $1 ORDER BY g.created_ms, g.gate_id"),
+            "SELECT g.gate_id, g.name, g.zone_id, g.direction, d.device_id, d.seen_ms, d.pending, d.software, d.clock_trust, d.whole_ms FROM gates g LEFT JOIN devices d ON d.venue_id = g.venue_id AND d.gate_id = g.gate_id AND d.revoked_ms IS NULL WHERE g.venue_id = $1 ORDER BY g.created_ms, g.gate_id",
             params![venue],
         )
         .await?;
@@ -222,8 +220,8 @@ async fn gates(tx: &mut Tx, venue: VenueId, now_ms: i64) -> Result<Vec<Gate>, Db
             zone,
             entrance: direction == "in",
             enrolled: row.get::<Option<String>>(4)?.is_some(),
-            undecided: row.get(9)?,
-            whole_ms: row.get(10)?,
+            undecided: false,
+            whole_ms: row.get(9)?,
             now: GateNow {
                 id: id.to_string(),
                 name: row.get(1)?,
@@ -238,7 +236,16 @@ async fn gates(tx: &mut Tx, venue: VenueId, now_ms: i64) -> Result<Vec<Gate>, Db
             },
         })
     };
-    rows.iter().map(gate).collect()
+    let mut gates: Vec<Gate> = rows.iter().map(gate).collect::<Result<_, _>>()?;
+    for (gate, row) in gates.iter_mut().zip(&rows) {
+        if gate.entrance
+            && gate.silence(now_ms).is_some()
+            && let Some(device) = row.get::<Option<DeviceId>>(4)?
+        {
+            gate.undecided = ingest::is_undecided(tx, venue, device).await?;
+        }
+    }
+    Ok(gates)
 }
 
 async fn zones(
@@ -302,16 +309,21 @@ pub fn within(parents: &BTreeMap<ZoneId, Option<ZoneId>>, zone: ZoneId, around: 
 
 /// What may have passed unheard; see the top of this file. `rights` is the capacity where entering needs a right.
 fn interval(known: Estimate, rights: Option<u32>, gates: &[&Gate], now_ms: i64) -> (u32, u32) {
-    let sum = |each: &dyn Fn(&Gate, i64) -> i64| -> u32 {
-        let silent = gates.iter().filter_map(|gate| gate.silence(now_ms).map(|silence| each(gate, silence)));
-        u32::try_from(silent.sum::<i64>()).unwrap_or(u32::MAX)
-    };
-    let passages = |gate: &Gate, silence: i64| silence / PASSAGE_MS + gate.now.pending;
-    let entered = sum(&|gate, silence| if gate.entrance { passages(gate, silence) } else { 0 });
-    let gone = sum(&|gate, silence| if gate.entrance { gate.undecided.into() } else { passages(gate, silence) });
-    let high = known.high.saturating_add(entered);
+    let (mut entered, mut gone) = (0i64, 0i64);
+    for gate in gates {
+        let Some(silence) = gate.silence(now_ms) else { continue };
+        let passages = silence / PASSAGE_MS + gate.now.pending;
+        if gate.entrance {
+            entered += passages;
+            gone += i64::from(gate.undecided);
+        } else {
+            gone += passages;
+        }
+    }
+    let people = |n: i64| u32::try_from(n).unwrap_or(u32::MAX);
+    let high = known.high.saturating_add(people(entered));
     let high = rights.map_or(high, |capacity| high.min(capacity.max(known.high)));
-    (known.low.saturating_sub(gone), high)
+    (known.low.saturating_sub(people(gone)), high)
 }
 
 async fn rates(tx: &mut Tx, venue: VenueId, now_ms: i64) -> Result<Rates, DbError> {

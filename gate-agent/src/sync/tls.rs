@@ -69,20 +69,20 @@ impl ServerCertVerifier for ByOurTime {
     ) -> Result<ServerCertVerified, Error> {
         let believed = self.surroundings.believed();
         let ms = u64::try_from(believed.wall_ms).unwrap_or(0);
-        let mut at = UnixTime::since_unix_epoch(Duration::from_millis(ms));
         let judge = |at| self.inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, at);
-        let mut judged = judge(at);
+        let mut judged = judge(UnixTime::since_unix_epoch(Duration::from_millis(ms)));
+        if believed.trust >= Trust::Ntp {
+            return judged;
+        }
         // Nobody knows the date: is there any at which all of it holds?
         for _ in 0..TRIES {
-            if believed.trust >= Trust::Ntp {
-                break;
-            }
-            at = match judged {
-                Err(Error::InvalidCertificate(CertificateError::NotValidYetContext { not_before, .. })) => not_before,
-                Err(Error::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. })) => not_after,
+            judged = match judged {
+                Err(Error::InvalidCertificate(CertificateError::NotValidYetContext { not_before, .. })) => {
+                    judge(not_before)
+                }
+                Err(Error::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. })) => judge(not_after),
                 Ok(_) | Err(_) => break,
             };
-            judged = judge(at);
             if judged.is_ok() {
                 tracing::warn!(
                     trust = ?believed.trust,
@@ -113,5 +113,108 @@ impl ServerCertVerifier for ByOurTime {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.inner.supported_verify_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gate_core::ids::BootId;
+    use gate_core::time::Now;
+
+    use super::*;
+
+    /// Two certificates, each good from the one second to the other, and whether the name is the one that is asked for.
+    #[derive(Debug)]
+    struct Chain([(u64, u64); 2], bool);
+
+    impl ServerCertVerifier for Chain {
+        fn verify_server_cert(
+            &self,
+            _: &CertificateDer<'_>,
+            _: &[CertificateDer<'_>],
+            _: &ServerName<'_>,
+            _: &[u8],
+            time: UnixTime,
+        ) -> Result<ServerCertVerified, Error> {
+            let second = |s| UnixTime::since_unix_epoch(Duration::from_secs(s));
+            for (from, until) in self.0 {
+                let (not_before, not_after) = (second(from), second(until));
+                if time < not_before {
+                    return Err(CertificateError::NotValidYetContext { time, not_before }.into());
+                }
+                if time > not_after {
+                    return Err(CertificateError::ExpiredContext { time, not_after }.into());
+                }
+            }
+            if self.1 { Ok(ServerCertVerified::assertion()) } else { Err(CertificateError::NotValidForName.into()) }
+        }
+
+        fn verify_tls12_signature(
+            &self,
+            _: &[u8],
+            _: &CertificateDer<'_>,
+            _: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            Err(CertificateError::BadSignature.into())
+        }
+
+        fn verify_tls13_signature(
+            &self,
+            _: &[u8],
+            _: &CertificateDer<'_>,
+            _: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            Err(CertificateError::BadSignature.into())
+        }
+
+        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+            Vec::new()
+        }
+    }
+
+    struct Believes(u64, Trust);
+
+    impl Surroundings for Believes {
+        fn now(&self) -> Now {
+            let wall_ms = i64::try_from(self.0).unwrap() * 1000;
+            Now { wall_ms, mono_us: 0, boot: BootId(uuid::Uuid::nil()), trust: self.1 }
+        }
+
+        fn believed(&self) -> Now {
+            self.now()
+        }
+
+        fn random(&self) -> [u8; 32] {
+            [0; 32]
+        }
+    }
+
+    #[test]
+    fn dates_count_for_who_knows_the_date_and_everything_else_always() {
+        use Trust::{Continued, Ntp, Signed, Unknown};
+        let good = [(100, 900), (500, 600)];
+        for (name, chain, named, (second, trust), taken) in [
+            ("good now", good, true, (550, Signed), true),
+            ("good now, and nobody knows", good, true, (550, Unknown), true),
+            ("not yet", good, true, (50, Ntp), false),
+            ("not yet, by a battery that died", good, true, (50, Unknown), true),
+            ("between the two beginnings", good, true, (200, Continued), true),
+            ("over", good, true, (700, Signed), false),
+            ("over, by a clock that nobody signed for", good, true, (700, Continued), true),
+            ("both over", good, true, (5000, Unknown), true),
+            ("another name", good, false, (550, Signed), false),
+            ("another name, and nobody knows the date", good, false, (50, Unknown), false),
+            ("good at no moment", [(100, 200), (500, 600)], true, (50, Unknown), false),
+        ] {
+            let judge =
+                ByOurTime { inner: Arc::new(Chain(chain, named)), surroundings: Arc::new(Believes(second, trust)) };
+            let name_asked = ServerName::try_from("cloud.example").unwrap();
+            // What the machine's clock says changes nothing.
+            for machine in [0, 550, 9999] {
+                let machine = UnixTime::since_unix_epoch(Duration::from_secs(machine));
+                let judged = judge.verify_server_cert(&CertificateDer::from(vec![]), &[], &name_asked, &[], machine);
+                assert_eq!(judged.is_ok(), taken, "{name}: {judged:?}");
+            }
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use gate_agent::replica::ReplicaReader;
 use gate_core::event::{Event, EventBody};
 use gate_core::history;
@@ -17,6 +17,7 @@ use hardware::lines::simulated::Edge;
 use serde_json::{Value, json};
 
 use crate::demo::Opening;
+use crate::journal::journal_of;
 use crate::world::Gate;
 
 /// The relay must be off this long after the kill, milliseconds.
@@ -259,14 +260,8 @@ async fn audit(opening: &mut Opening, report: &mut Report) -> anyhow::Result<()>
     let gate = &mut opening.venue.entrance;
     gate.wait("everything is delivered", |s| s["status"]["pending"] == 0).await?;
     let reader = ReplicaReader::open(&gate.data_dir().join("replica.db"))?;
-    let mut events = Vec::new();
-    let walked = reader.journal(|bytes| -> Result<(), String> {
-        events.push(Event::decode(bytes).map_err(|e| e.to_string())?);
-        Ok(())
-    })?;
-    if let Err(why) = walked {
-        bail!("the journal can't be read: {why}");
-    }
+    let journal = journal_of(&reader).context("the journal can't be read")?;
+    let events: Vec<Event> = journal.into_iter().map(|(event, _)| event).collect();
     let authorised = events.iter().filter(|event| matches!(event.body, EventBody::Authorised { .. })).count();
     // A use that was taken back, because the relay certainly never moved, is free again.
     let history = history::fold(&events);

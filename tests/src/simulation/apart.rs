@@ -7,9 +7,10 @@ use gate_core::event::{Event, EventBody};
 use gate_core::history::fold;
 use gate_core::ids::{EventId, ZoneId};
 
-use super::checks::{held_by, journal_of, shown_of};
+use super::checks::{held_by, shown_of};
 use super::cloud::Cloud;
 use super::world::World;
+use crate::journal::journal_of;
 
 impl World<'_> {
     /// Compares the intervals on the dashboard with what follows from all journals, wherever they are. What a gate that

@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use super::inside::Inside;
 use super::world::World;
+use crate::journal::journal_of;
 
 /// Whoever was perhaps not let in may come again for so long, milliseconds.
 const AGAIN_MS: i64 = 600_000;
@@ -163,16 +164,6 @@ pub(super) fn held_by(database: &Path) -> anyhow::Result<Vec<(Event, Vec<u8>)>> 
         .query_map([], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
     held.into_iter().map(|bytes| Ok((Event::decode(&bytes)?, bytes))).collect()
-}
-
-/// A gate's own journal, as it was written.
-pub(super) fn journal_of(reader: &ReplicaReader) -> anyhow::Result<Vec<(Event, Vec<u8>)>> {
-    let mut events = Vec::new();
-    let walked: anyhow::Result<()> = reader.journal(|bytes| {
-        events.push((Event::decode(bytes)?, bytes.to_vec()));
-        Ok(())
-    })?;
-    walked.map(|()| events)
 }
 
 /// What the dashboard says of a zone.

@@ -14,6 +14,7 @@ use super::hand::Edge;
 use super::inside::Inside;
 use super::template::LOT_PLACES;
 use super::world::{What, World};
+use crate::journal::journal_of;
 
 /// What a visitor does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -211,20 +212,15 @@ impl World<'_> {
     /// pass is shown again within ten minutes, by another one than the first.
     fn let_in_by_one_place(&self, gate: usize) -> usize {
         let through: BTreeSet<&str> = self.watch.crossings.iter().map(|(_, by)| by.as_str()).collect();
-        let mut twice = 0;
-        let journal = ReplicaReader::open(&self.gates[gate].database()).and_then(|reader| {
-            reader.journal(|bytes| -> Result<(), String> {
-                let event = Event::decode(bytes).map_err(|error| error.to_string())?;
-                if let EventBody::Authorised { admission, .. } = &event.body
-                    && let Some(first) = admission.reopens
-                    && [event.id, first].iter().all(|id| through.contains(id.to_string().as_str()))
-                {
-                    twice += 1;
-                }
-                Ok(())
-            })
-        });
-        if matches!(journal, Ok(Ok(()))) { twice } else { 0 }
+        let went_in_twice = |event: &Event| {
+            matches!(&event.body, EventBody::Authorised { admission, .. } if admission.reopens.is_some_and(|first| {
+                [event.id, first].iter().all(|id| through.contains(id.to_string().as_str()))
+            }))
+        };
+        let journal = ReplicaReader::open(&self.gates[gate].database()).map(|reader| journal_of(&reader));
+        // One that can't be read excuses nobody.
+        let Ok(Ok(journal)) = journal else { return 0 };
+        journal.iter().filter(|(event, _)| went_in_twice(event)).count()
     }
 
     /// How many stand before an open exit that does not see whether they drive on.

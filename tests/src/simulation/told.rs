@@ -11,9 +11,10 @@ use gate_core::ids::{Direction, EventId, PassId, ZoneId};
 use gate_core::statement::Duty;
 use gate_core::sync::v1::{Change, Chunk, Signed};
 
-use super::checks::{journal_of, look_into};
+use super::checks::look_into;
 use super::template::LOT_PLACES;
 use super::world::World;
+use crate::journal::journal_of;
 
 impl World<'_> {
     /// Nobody is let in by a pass whose uses the gate knew to be used up: its own, and those that were in the changes it

@@ -78,11 +78,10 @@ pub(super) async fn measure(gates: usize, figures: &mut Figures) -> anyhow::Resu
     figures.most("herd: 5xx for each gate", "", later / gates.max(1) as f64, ERRORS_LIMIT);
     figures.most("herd: cloud's peak memory", "MB", peak_mb(site.cloud.process.id())?, MEMORY_LIMIT);
     figures.told("herd: cloud's CPU", "s", cpu_s(site.cloud.process.id())? - cpu);
-    // A moment, so that what is under way can end before its folder goes.
+    // What is under way ends before its folder goes.
     for device in &mut devices {
         device.stop().await;
     }
-    tokio::time::sleep(Duration::from_millis(10)).await;
     drop(devices);
     site.close()
 }
