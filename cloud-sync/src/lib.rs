@@ -32,4 +32,6 @@ mod testing;
 
 pub use app::{App, openapi};
 pub use config::{Config, ConfigError, PublicUrl};
-pub use serve::{OpenError, RebuildError, RunError, make_rounds, open, open_in_memory, rebuild, restored, run};
+pub use serve::{
+    OpenError, RebuildError, RunError, make_rounds, open, open_in_memory, rebuild, restored, run, time_was_wrong,
+};

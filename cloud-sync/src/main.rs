@@ -58,6 +58,11 @@ enum Command {
     /// Says that the database was restored from a backup: gates take everything anew and send again what it lost.
     #[command(after_help = "Stop the service first. Example:\n  cloud-sync restored --data /var/lib/cloud-sync")]
     Restored(Data),
+    /// Says that this machine's clock was wrong while it served: gates forget the time that they were told.
+    #[command(
+        after_help = "Set the clock right and stop the service first. Example:\n  cloud-sync time-was-wrong --data /var/lib/cloud-sync"
+    )]
+    TimeWasWrong(Data),
     /// Prints the OpenAPI document.
     Openapi,
 }
@@ -104,6 +109,7 @@ fn main() -> ExitCode {
             Command::Init(asked) => init(asked).await,
             Command::Rebuild(asked) => rebuild(asked).await,
             Command::Restored(asked) => restored(asked).await,
+            Command::TimeWasWrong(asked) => time_was_wrong(asked).await,
             Command::Openapi => match cloud_sync::openapi().to_pretty_json() {
                 Ok(text) => {
                     say(&text);
@@ -219,6 +225,24 @@ async fn restored(asked: Data) -> ExitCode {
         Ok(gates) => {
             say(&format!(
                 "{gates} gates will take everything anew and send again what they keep, each when it next asks."
+            ));
+            ExitCode::SUCCESS
+        }
+        Err(error) => fail(FAILED, &error),
+    }
+}
+
+async fn time_was_wrong(asked: Data) -> ExitCode {
+    let app = match existing(&asked).await {
+        Ok(app) => app,
+        Err(code) => return code,
+    };
+    match cloud_sync::time_was_wrong(&app).await {
+        Ok(floor_ms) => {
+            let now =
+                jiff::Timestamp::from_millisecond(floor_ms).map_or_else(|error| error.to_string(), |at| at.to_string());
+            say(&format!(
+                "Every gate will forget the time it was told, when it next asks. It is {now} by this machine."
             ));
             ExitCode::SUCCESS
         }

@@ -4,7 +4,7 @@
 //! none can miss what was committed. A chunk never changes once written: gates hold its hash.
 
 use gate_core::ids::{DeviceId, Hash, VenueId};
-use gate_core::statement::{ChainCut, StatementBody};
+use gate_core::statement::{ChainCut, StatementBody, TimeReset};
 use gate_core::sync::plausible;
 use gate_core::sync::v1::{AsOf, CHUNK_LIMIT, Change, Chunk, Pull, PullReply, Signed};
 use serde_bytes::ByteBuf;
@@ -220,6 +220,14 @@ pub async fn ask_again(tx: &mut Tx, venue: VenueId, device: DeviceId, epoch: u64
     if asked > 0 {
         tx.execute("DELETE FROM cuts WHERE venue_id = $1", params![venue]).await?;
     }
+    Ok(())
+}
+
+/// Tells the venue's gates, under its root, that signed time was wrong and that nothing is known to have passed but this,
+/// Unix milliseconds.
+pub async fn take_time_back(tx: &mut Tx, master: &Master, venue: VenueId, floor_ms: i64) -> Result<(), ApiError> {
+    let statement = keys::state(tx, master, venue, StatementBody::Time(TimeReset { floor_ms })).await?;
+    publish(tx, master, venue, vec![Change::Statement(ByteBuf::from(statement))]).await?;
     Ok(())
 }
 

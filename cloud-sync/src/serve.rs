@@ -112,6 +112,19 @@ pub async fn restored(app: &App) -> Result<usize, RebuildError> {
     app.db().write(work).await.map_err(|error| RebuildError(error.to_string()))
 }
 
+/// Says that this machine's clock was wrong while it signed the time: gates forget what they were told and go on from now.
+/// Gives that moment, Unix milliseconds.
+pub async fn time_was_wrong(app: &App) -> Result<i64, RebuildError> {
+    let floor_ms = app.now_ms();
+    let work = async |tx: &mut crate::store::Tx| {
+        for row in tx.query("SELECT venue_id FROM venues ORDER BY created_ms, venue_id", &[]).await? {
+            crate::replica::take_time_back(tx, app.master(), row.get(0)?, floor_ms).await?;
+        }
+        Ok::<_, crate::problem::ApiError>(floor_ms)
+    };
+    app.db().write(work).await.map_err(|error| RebuildError(error.detail().to_owned()))
+}
+
 /// Why a command over the whole database came to nothing. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
 #[error("nothing was changed: {0}")]

@@ -429,7 +429,10 @@ pub fn keyring(changes: &[Change], device: &TestDevice) -> Keyring {
         Change::Statement(bytes) => {
             match Statement::open(bytes, device.enrolled.venue, &device.enrolled.root).unwrap().body {
                 StatementBody::Issuer(key) => Some::<IssuerKey>(key),
-                StatementBody::Device(_) | StatementBody::Duty(_) | StatementBody::Chain(_) => None,
+                StatementBody::Device(_)
+                | StatementBody::Duty(_)
+                | StatementBody::Chain(_)
+                | StatementBody::Time(_) => None,
             }
         }
         Change::Venue(_)

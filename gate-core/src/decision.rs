@@ -33,7 +33,9 @@ pub use replay::{Recorded, Replayed, replay};
 ///    longer than any pass has a reason of its own.
 /// 4: whoever is let in again to make up for an opening of which nobody knows takes a place like everybody, and the first
 ///    one's is free: with a recount between the two nobody would have counted.
-pub const RULES_VERSION: u16 = 4;
+/// 5: how long ago something was here is told by the monotonic clock where that has been running since (`since_ms`). A vendor
+///    who does not trade every day is not judged by a date that is not known: staff are asked, where there are any.
+pub const RULES_VERSION: u16 = 5;
 
 /// An authorised pass whose opening is unknown may be presented again for this long, milliseconds.
 pub const REPRESENT_WINDOW_MS: i64 = 10 * 60 * 1000;
@@ -370,14 +372,17 @@ fn judge_entry(
     }
     questions.looks_at(Check::Vendor);
     let local = view.day_rule.local(now.wall_ms).map_err(|_| Reason::ClockUnknown)?;
-    let trades = view.vendor.as_ref().is_some_and(|vendor| {
-        vendor.active
-            // The weekday of the service day, not of the civil date after midnight.
-            && vendor.weekdays & (1 << local.day.weekday()) != 0
-            && !vendor.closed_days.contains(&local.day)
-    });
-    if !trades {
-        return Err(Reason::VendorInactive);
+    match view.vendor.as_ref().filter(|vendor| vendor.active) {
+        None => return Err(Reason::VendorInactive),
+        Some(vendor) if vendor.trades_daily() => {}
+        // A day that nobody knows turns nobody away; where staff stand by, they know it.
+        Some(_) if now.trust == Trust::Unknown => {
+            if lane.staffed {
+                questions.ask(Reason::ClockUnknown)?;
+            }
+        }
+        Some(vendor) if vendor.trades_on(local.day) => {}
+        Some(_) => return Err(Reason::VendorInactive),
     }
     questions.looks_at(Check::Standing);
     let row = view.row.as_ref().filter(|_| !mutant::active(Mutant::IgnoreRevocation));
@@ -427,7 +432,7 @@ fn judge_entry(
         questions.looks_at(Check::Interval);
         for rule in &rules {
             if let (Rule::MinInterval(seconds), Some(last)) = (rule, &view.uses.last)
-                && now.wall_ms.saturating_sub(last.at_ms) < i64::from(*seconds) * 1000
+                && since_ms(last.at_ms, last.elapsed_ms, now) < i64::from(*seconds) * 1000
             {
                 return Err(Reason::TooSoon);
             }
@@ -486,9 +491,18 @@ fn judge_entry(
 /// The admission of which nobody knows whether the gate opened, if it may still be made up for.
 fn interrupted(view: &ReplicaView, now: Now) -> Option<&Unopened> {
     view.uses.unopened.as_ref().filter(|unopened| {
-        let ago_ms = now.wall_ms.saturating_sub(unopened.at_ms);
+        let ago_ms = since_ms(unopened.at_ms, unopened.elapsed_ms, now);
         (0..=REPRESENT_WINDOW_MS).contains(&ago_ms) || mutant::active(Mutant::RepresentForever)
     })
+}
+
+/// How long ago something was, milliseconds: by the monotonic clock where that was running, else by the wall clock, below
+/// zero if that was set back since.
+fn since_ms(at_ms: i64, elapsed_ms: Option<u64>, now: Now) -> i64 {
+    match elapsed_ms {
+        Some(elapsed) => i64::try_from(elapsed).unwrap_or(i64::MAX),
+        None => now.wall_ms.saturating_sub(at_ms),
+    }
 }
 
 /// Whether the present moment lies in a pass's window.

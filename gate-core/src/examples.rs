@@ -127,7 +127,13 @@ pub fn view() -> ReplicaView {
 
 /// A use of the pass at the other gate, a minute before noon.
 pub fn last_use(direction: Direction) -> LastUse {
-    LastUse { at_ms: NOON * 1000 - 60_000, gate: OTHER_GATE, gate_name: "South entrance".into(), direction }
+    LastUse {
+        at_ms: NOON * 1000 - 60_000,
+        gate: OTHER_GATE,
+        gate_name: "South entrance".into(),
+        direction,
+        elapsed_ms: None,
+    }
 }
 
 /// The entrance, unattended and ready.

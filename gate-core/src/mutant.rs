@@ -101,6 +101,8 @@ mutants! {
     SkipChunks = "skip-chunks" by Simulate,
     /// Uses that other gates report are not kept.
     ForgetOthersUses = "forget-others-uses" by Simulate,
+    /// An own use that comes back from the cloud is written beside the one that is there.
+    EchoCounts = "echo-counts" by Simulate,
     /// A device that was withdrawn goes on deciding.
     WithdrawnDecides = "withdrawn-decides" by Simulate,
     /// An exit is not counted.

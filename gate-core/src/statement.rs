@@ -11,6 +11,9 @@ use crate::ids::{DeviceId, GateId, Hash, VenueId};
 use crate::keys::PublicKey;
 use crate::pass::IssuerKey;
 
+/// The subject of the word that takes wrong signed time back.
+pub const TIME: &str = "time";
+
 /// A statement of a venue.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Statement {
@@ -34,6 +37,8 @@ pub enum StatementBody {
     Duty(DutyKey),
     /// The chain of changes was lost from here on: begin again.
     Chain(ChainCut),
+    /// Time that was signed was wrong: forget it.
+    Time(TimeReset),
 }
 
 /// A device's key.
@@ -68,6 +73,16 @@ pub struct ChainCut {
     pub position: u64,
     /// The hash of the last chunk it had applied.
     pub head: Hash,
+}
+
+/// The service's own clock was wrong while it signed the time: what gates were told is void.
+///
+/// Signed time only ever raises the floor below which a gate believes no clock, so nobody but the root can undo a mistake,
+/// and an older word can't be played back: of two the higher number holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct TimeReset {
+    /// What has certainly passed: the time at which this was signed, by a clock that was set right, Unix milliseconds.
+    pub floor_ms: i64,
 }
 
 /// What a venue key is for.
@@ -122,6 +137,7 @@ impl Statement {
                 Duty::Server => "duty/server".to_owned(),
             },
             StatementBody::Chain(_) => "chain".to_owned(),
+            StatementBody::Time(_) => TIME.to_owned(),
         }
     }
 }
@@ -173,6 +189,8 @@ mod tests {
         assert_ne!(issuer, of(StatementBody::Issuer(other)));
         let cut = |position| of(StatementBody::Chain(ChainCut { position, head: Hash::ZERO }));
         assert_eq!(cut(4), cut(9), "of two cuts the later one holds");
+        let time = |floor_ms| of(StatementBody::Time(TimeReset { floor_ms }));
+        assert_eq!(time(4), time(9), "and of two words about the time");
         let duty = |duty| of(StatementBody::Duty(DutyKey { duty, key: PublicKey::from(&key(5)) }));
         assert_ne!(duty(Duty::Time), duty(Duty::Settings));
         assert_ne!(duty(Duty::Time), duty(Duty::Server));

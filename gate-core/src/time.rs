@@ -1,7 +1,7 @@
 //! Time is a value with a trust level, because a Raspberry Pi may boot without knowing the date.
 //!
-//! [`TimeKeeper`] turns clock readings into [`Now`]. Only signed time raises the persisted floor; nothing here lowers
-//! it. Durations use the monotonic clock alone. What the journal says has passed is not undone by a reboot: a gate whose
+//! [`TimeKeeper`] turns clock readings into [`Now`]. Only signed time raises the persisted floor; nothing lowers it but the
+//! word of the venue's root that what was signed was wrong ([`TimeKeeper::take_back`]). Durations use the monotonic clock alone. What the journal says has passed is not undone by a reboot: a gate whose
 //! clock was set back, or whose battery was pulled, goes on from its newest event, without believing the date.
 
 use jiff::Timestamp;
@@ -201,6 +201,19 @@ impl TimeKeeper {
         self.floor_ms = signed_ms;
         self.anchor = Some(Fix { ms: signed_ms, us: heard_us });
         self.fresh_until_us = heard_us.saturating_add(SIGNED_FRESH_US);
+    }
+
+    /// The venue's root takes back what was signed: nothing but this floor is known to have passed, Unix milliseconds, and the
+    /// system clock is believed anew. The one way in which time goes back.
+    pub fn take_back(&mut self, floor_ms: i64) {
+        self.floor_ms = floor_ms;
+        self.least_ms = floor_ms;
+        self.anchor = None;
+        self.fresh_until_us = 0;
+        self.origin = None;
+        self.base = None;
+        self.jumped = false;
+        self.last = self.last.map(|last| Now { wall_ms: floor_ms, ..last });
     }
 
     /// Turns a reading into a moment, and says if the system clock stepped since the last one.

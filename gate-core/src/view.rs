@@ -45,6 +45,21 @@ pub struct Vendor {
     pub closed_days: Vec<ServiceDay>,
 }
 
+impl Vendor {
+    /// Whether it trades on every weekday and no day is an exception.
+    pub(crate) fn trades_daily(&self) -> bool {
+        self.weekdays & EVERY_WEEKDAY == EVERY_WEEKDAY && self.closed_days.is_empty()
+    }
+
+    /// Whether it trades on a service day: by that day's weekday, not by the civil date's after midnight.
+    pub(crate) fn trades_on(&self, day: ServiceDay) -> bool {
+        self.weekdays & (1 << day.weekday()) != 0 && !self.closed_days.contains(&day)
+    }
+}
+
+/// Monday to Sunday.
+const EVERY_WEEKDAY: u8 = 0x7f;
+
 /// What was decided about one pass since it was issued.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -96,6 +111,10 @@ pub struct LastUse {
     pub gate_name: String,
     /// Which way.
     pub direction: Direction,
+    /// How long ago by the monotonic clock, milliseconds: what a clock that is set can't change. Absent for another gate's,
+    /// for one before the last boot, and in all that was written before there was this field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub elapsed_ms: Option<u64>,
 }
 
 /// An authorised admission of which nobody knows whether the gate opened.
@@ -109,6 +128,9 @@ pub struct Unopened {
     /// none, as in all that was written before there was this field.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub places: Vec<ZoneId>,
+    /// How long ago, as in [`LastUse::elapsed_ms`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub elapsed_ms: Option<u64>,
 }
 
 /// One zone's room as this gate may spend it.

@@ -184,7 +184,9 @@ async fn a_code_enrols_one_device_once_and_a_lost_answer_can_be_asked_for_again(
         .iter()
         .filter_map(|statement| match &statement.body {
             StatementBody::Device(device) => Some(device.revoked),
-            StatementBody::Issuer(_) | StatementBody::Duty(_) | StatementBody::Chain(_) => None,
+            StatementBody::Issuer(_) | StatementBody::Duty(_) | StatementBody::Chain(_) | StatementBody::Time(_) => {
+                None
+            }
         })
         .collect();
     assert_eq!(revoked, [true, false], "the gate's earlier device is withdrawn");
@@ -226,7 +228,8 @@ async fn time_is_signed_for_the_one_who_asked() {
                 StatementBody::Issuer(_)
                 | StatementBody::Device(_)
                 | StatementBody::Duty(_)
-                | StatementBody::Chain(_) => None,
+                | StatementBody::Chain(_)
+                | StatementBody::Time(_) => None,
             }
         })
     };

@@ -1,6 +1,8 @@
 //! One lane's decisions as a machine over ports: what eye, hand, storage and staff report goes in by calls, what must be
 //! done goes out through [`Ports`]. No thread, clock or socket in here, so that the simulation runs this very code.
 
+mod timekeeping;
+
 use std::collections::HashMap;
 
 use gate_core::event::{EventBody, Part};
@@ -24,7 +26,6 @@ use super::wiring::{Asked, pattern_of, pulse_name, read_pulse_name, result_of, s
 use crate::config::LaneInputs;
 use crate::replica::{ReplicaReader, ReplicaStatus};
 use crate::screen::{Facts, OpeningTimes};
-use crate::sync::engine::SignedMoment;
 
 /// A wait that ends sooner is not shown, microseconds: nobody sees a lamp for a millisecond, and lighting it takes hand,
 /// screens and processor from the record that somebody waits for.
@@ -97,6 +98,8 @@ pub struct Runner<P> {
     /// When it is looked next whether a zone is to be reset, monotonic microseconds.
     resets_us: u64,
     replica: ReplicaReader,
+    /// The number of the venue's last word that signed time was wrong, as far as it was heeded here.
+    time_reset: Option<i64>,
     inputs: LaneInputs,
     facts: watch::Sender<Facts>,
     ports: P,
@@ -105,7 +108,9 @@ pub struct Runner<P> {
 impl<P: Ports> Runner<P> {
     /// A lane that knows nothing yet: [`Runner::begin`] comes next.
     pub fn new(known: Known, ports: P) -> Self {
-        let Known { replica, inputs, time, facts } = known;
+        let Known { mut replica, inputs, time, facts } = known;
+        // The time that it is handed goes on from there already.
+        let time_reset = replica.time_reset(None).ok().flatten().map(|(number, _)| number);
         let lane = Lane::new(setup(None, inputs), ports.clocks().mono_us);
         facts.send_modify(|facts| facts.not_deciding = Standing::NotSetUp.why());
         Self {
@@ -131,6 +136,7 @@ impl<P: Ports> Runner<P> {
             probing: false,
             resets_us: 0,
             replica,
+            time_reset,
             inputs,
             facts,
             ports,
@@ -140,15 +146,6 @@ impl<P: Ports> Runner<P> {
     /// This machine has no key of this gate's: it decides nothing, from the beginning. Before [`Runner::begin`].
     pub fn stands_on_other_machine(&mut self) {
         self.other_machine = true;
-    }
-
-    fn now(&mut self) -> Now {
-        let (now, anomaly) = self.time.now(self.ports.clocks());
-        if let Some(anomaly) = anomaly {
-            tracing::warn!(expected_ms = anomaly.expected_ms, read_ms = anomaly.read_ms, "the system clock stepped");
-            self.write(None, now, EventBody::ClockStepped(anomaly));
-        }
-        now
     }
 
     /// Changes what the screens show.
@@ -464,6 +461,7 @@ impl<P: Ports> Runner<P> {
         self.status_wanted = true;
         self.judge.replica_changed();
         self.withdrawn = None;
+        self.hear_time_reset();
         self.look_at_replica();
     }
 
@@ -555,13 +553,6 @@ impl<P: Ports> Runner<P> {
         self.status = Some(status.clone());
         self.tell(|facts| facts.replica = Some(status));
         self.feed(LaneEvent::Zone(self.fullness));
-    }
-
-    /// The cloud said what time it is, and signed it.
-    pub fn signed(&mut self, signed: SignedMoment) {
-        self.time.hear_signed(signed.ms, signed.heard_us);
-        let floor_ms = self.time.floor_ms();
-        self.ports.store(Job::RaiseFloor { floor_ms });
     }
 
     /// An earlier run may have died between record and pulse: ask what is not settled.

@@ -6,12 +6,15 @@ use std::rc::Rc;
 use gate_core::ids::Direction;
 use gate_core::lane::StaffRequest;
 use gate_core::signals::ScreenKind;
-use gate_core::statement::{DeviceKey, StatementBody};
+use gate_core::statement::{DeviceKey, StatementBody, TimeReset};
 use gate_core::sync::v1::{Change, PullReply};
+
+use serde_bytes::ByteBuf;
 
 use super::*;
 use crate::replica::Replica;
 use crate::replica::testing::{DEVICE, Folder, GATE, T0, Venue, at, gate_row, open};
+use crate::sync::SignedMoment;
 
 /// Ports with a writer behind them, and no hand.
 #[derive(Clone)]
@@ -357,4 +360,28 @@ fn on_another_machine_nobody_is_let_in_and_everybody_out() {
     let ticket = *tickets.last().unwrap();
     runner.storage(StorageNews::Stored(ticket, EventId { device: DEVICE, epoch: 1, seq: 9 }));
     assert!(runner.asked.is_some(), "the relay is asked to open");
+}
+
+#[test]
+fn a_lane_whose_signed_time_was_wrong_goes_by_the_right_one_at_once() {
+    let mut desk = Desk::new();
+    let basics = desk.venue.basics();
+    let reply = desk.venue.reply(basics, 1);
+    desk.told(reply);
+    let (system_ms, year) = (crate::clock::system_ms(), 365 * 86_400_000);
+    let newest = |desk: &Desk| desk.writer.borrow().newest_at().unwrap().unwrap();
+    desk.runner.signed(SignedMoment { ms: system_ms + year, heard_us: crate::clock::mono_us() });
+    desk.hold_up("GP1:X");
+    assert!(newest(&desk).wall_ms >= system_ms + year, "it goes by what was signed");
+    let word = StatementBody::Time(TimeReset { floor_ms: system_ms });
+    let change = Change::Statement(ByteBuf::from(desk.venue.statement(30, word)));
+    let reply = desk.venue.reply(vec![change], system_ms);
+    desk.told(reply);
+    let now = newest(&desk);
+    assert!((system_ms..system_ms + 60_000).contains(&now.wall_ms), "{now:?}");
+    let writer = desk.writer.clone();
+    assert_eq!(writer.borrow_mut().floor_ms().unwrap(), system_ms);
+    let events = desk.events();
+    desk.runner.replica_changed();
+    assert_eq!(desk.events(), events, "heeded once");
 }

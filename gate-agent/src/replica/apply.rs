@@ -8,7 +8,7 @@
 
 use gate_core::canonical;
 use gate_core::cose::{self, Purpose};
-use gate_core::ids::Hash;
+use gate_core::ids::{EventId, Hash};
 use gate_core::keys::PublicKey;
 use gate_core::mutant::{self, Mutant};
 use gate_core::statement::{Duty, Statement, StatementBody};
@@ -20,7 +20,7 @@ use rusqlite::types::Value;
 use super::checked::{Checked, PASSES, SETTINGS};
 use super::keys::{self, Progress, blob};
 use super::record::{UseRow, direction_number};
-use super::{Fault, Replica, ReplicaError, counts, resync, statements};
+use super::{Fault, Replica, ReplicaError, counts, resync, statements, time_reset};
 use crate::identity::Identity;
 
 /// What a reply brought.
@@ -36,6 +36,8 @@ pub struct Applied {
     pub as_of_ms: Option<i64>,
     /// The cloud has more.
     pub more: bool,
+    /// The venue took signed time back: ask for it anew.
+    pub time_reset: bool,
 }
 
 /// A chunk whose signature and place hold.
@@ -52,6 +54,7 @@ impl Replica {
         let (applied, refusal) = self.write(|checked| {
             let mut applied = Applied { more: reply.more, ..Applied::default() };
             let before = keys::mark_integer(checked.db(), keys::KEYRING)?;
+            let reset_before = keys::mark_integer(checked.db(), keys::TIME_RESET)?;
             let mut refusal = None;
             for bytes in &reply.chunks {
                 // The settings key is read for each chunk: one may bring the statement that replaces it.
@@ -74,6 +77,7 @@ impl Replica {
             applied.position = resync::pulling(checked.db())?.1.position;
             applied.as_of_ms = keys::mark_integer(checked.db(), keys::AS_OF)?;
             applied.keys_changed = keys::mark_integer(checked.db(), keys::KEYRING)? != before;
+            applied.time_reset = keys::mark_integer(checked.db(), keys::TIME_RESET)? != reset_before;
             Ok((applied, refusal))
         })?;
         if applied.keys_changed && self.is_withdrawn()? {
@@ -100,7 +104,8 @@ impl Replica {
                 StatementBody::Device(_)
                 | StatementBody::Issuer(_)
                 | StatementBody::Duty(_)
-                | StatementBody::Chain(_) => {
+                | StatementBody::Chain(_)
+                | StatementBody::Time(_) => {
                     return Err(refuse(format!("a statement about {subject} withdraws nothing from this device")));
                 }
             }
@@ -206,7 +211,9 @@ fn apply_change(checked: &mut Checked<'_>, identity: &Identity, side: i64, chang
     };
     match change {
         Change::Statement(bytes) => {
-            statements::take(checked, identity.venue, &identity.root, bytes)?;
+            if statements::take(checked, identity.venue, &identity.root, bytes)? {
+                time_reset::heed(checked, identity)?;
+            }
         }
         Change::Venue(row) => setting(keys::VENUE, &[], canonical::encode(row))?,
         Change::Zone(row) => setting(keys::ZONE, row.id.0.as_bytes(), canonical::encode(row))?,
@@ -235,7 +242,9 @@ fn take_use(checked: &mut Checked<'_>, mark: &UseMark) -> Result<(), Fault> {
     if mutant::active(Mutant::ForgetOthersUses) {
         return Ok(());
     }
-    let known = UseRow::find(checked, &mark.pass, mark.event)?;
+    let echo = if mutant::active(Mutant::EchoCounts) { 1 << 32 } else { 0 };
+    let event = EventId { seq: mark.event.seq + echo, ..mark.event };
+    let known = UseRow::find(checked, &mark.pass, event)?;
     let annulled = mark.annulled && !mutant::active(Mutant::AnnulByUnion);
     let row = match known {
         Some(mut row) => {
@@ -257,7 +266,7 @@ fn take_use(checked: &mut Checked<'_>, mark: &UseMark) -> Result<(), Fault> {
             reopens: None,
         },
     };
-    Ok(row.put(checked, &mark.pass, mark.event)?)
+    Ok(row.put(checked, &mark.pass, event)?)
 }
 
 /// The settings key's word about how new the replica is. An older word changes nothing.

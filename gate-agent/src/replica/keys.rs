@@ -30,6 +30,10 @@ pub(crate) const AS_OF: &str = "as_of_ms";
 pub(crate) const KEYRING: &str = "keyring_version";
 /// Mark: the time floor, Unix milliseconds.
 pub(crate) const FLOOR: &str = "floor_ms";
+/// Mark: the number of the venue's newest word that signed time was wrong, as far as this replica has heeded it.
+pub(crate) const TIME_RESET: &str = "time_reset";
+/// Mark: the journal's newest position when it did. What was written until then says nothing about the time.
+pub(crate) const TIME_RESET_AT: &str = "time_reset_at";
 /// Mark: the signed receipt after which the journal begins since it was pruned.
 pub(crate) const PRUNED: &str = "pruned_after";
 /// Mark: the cloud has every event up to this position, or it waits in `outbox` or `quarantine`.

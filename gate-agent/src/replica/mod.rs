@@ -24,6 +24,7 @@ mod schema;
 mod statements;
 mod status;
 mod sync_again;
+mod time_reset;
 mod view;
 mod warm;
 

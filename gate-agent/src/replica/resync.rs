@@ -115,7 +115,10 @@ impl Replica {
             let stated = Statement::open(bytes, identity.venue, &identity.root).map_err(|e| refuse(e.to_string()))?;
             match &stated.body {
                 StatementBody::Chain(_) => {}
-                StatementBody::Issuer(_) | StatementBody::Device(_) | StatementBody::Duty(_) => {
+                StatementBody::Issuer(_)
+                | StatementBody::Device(_)
+                | StatementBody::Duty(_)
+                | StatementBody::Time(_) => {
                     return Err(refuse(format!("a statement about {} begins no chain again", stated.subject())));
                 }
             }

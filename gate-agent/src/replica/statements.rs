@@ -65,7 +65,7 @@ pub(crate) fn withdraws(db: &Connection, identity: &Identity) -> Result<bool, Fa
     let stated = about(db, identity.venue, &identity.root, &subject)?;
     Ok(stated.is_some_and(|statement| match statement.body {
         StatementBody::Device(device) => device.revoked,
-        StatementBody::Issuer(_) | StatementBody::Duty(_) | StatementBody::Chain(_) => false,
+        StatementBody::Issuer(_) | StatementBody::Duty(_) | StatementBody::Chain(_) | StatementBody::Time(_) => false,
     }))
 }
 
@@ -78,8 +78,9 @@ pub(crate) fn duty_key(db: &Connection, venue: VenueId, root: &PublicKey, duty: 
     };
     match about(db, venue, root, subject)?.map(|statement| statement.body) {
         Some(StatementBody::Duty(found)) => Ok(found.key),
-        Some(StatementBody::Issuer(_) | StatementBody::Device(_) | StatementBody::Chain(_)) | None => {
-            Err(ReplicaError::Refused(format!("no statement names the venue's {what} key")).into())
-        }
+        Some(
+            StatementBody::Issuer(_) | StatementBody::Device(_) | StatementBody::Chain(_) | StatementBody::Time(_),
+        )
+        | None => Err(ReplicaError::Refused(format!("no statement names the venue's {what} key")).into()),
     }
 }

@@ -112,7 +112,10 @@ impl ReplicaReader {
                 .map_err(|e| ReplicaError::Refused(e.to_string()))?;
                 match stated.body {
                     StatementBody::Issuer(issuer) => ring.insert(issuer),
-                    StatementBody::Device(_) | StatementBody::Duty(_) | StatementBody::Chain(_) => {}
+                    StatementBody::Device(_)
+                    | StatementBody::Duty(_)
+                    | StatementBody::Chain(_)
+                    | StatementBody::Time(_) => {}
                 }
             }
             Ok(ring)
@@ -167,12 +170,14 @@ impl ReplicaReader {
     }
 
     /// When the journal's newest event was written, by its device's clock; `None` in an empty journal. A clock that was
-    /// set back, or lost its battery, goes on from there.
+    /// set back, or lost its battery, goes on from there. What was written before the venue took signed time back says
+    /// nothing about the time.
     pub fn newest_at(&self) -> Result<Option<Now>, ReplicaError> {
         self.moment(|db| {
+            let after = keys::mark_integer(db, keys::TIME_RESET_AT)?.unwrap_or(0);
             let bytes: Option<Vec<u8>> = db
-                .prepare_cached("SELECT bytes FROM events ORDER BY position DESC LIMIT 1")?
-                .query_row([], |row| row.get(0))
+                .prepare_cached("SELECT bytes FROM events WHERE position > ?1 ORDER BY position DESC LIMIT 1")?
+                .query_row([after], |row| row.get(0))
                 .optional()?;
             Ok(bytes.map(|bytes| keys::decode::<Event>(&bytes)).transpose()?.map(|event| event.at))
         })
@@ -254,7 +259,7 @@ fn read_view(
         view.row.iter_mut().for_each(|row| row.standing = PassStanding::Live);
     }
     let today = view.day_rule.local(now.wall_ms).ok().map(|local| local.day);
-    view.uses = uses(db, side, &id, today)?;
+    view.uses = uses(db, side, &id, today, now)?;
     if let Some(product) = &view.product {
         let elsewhere = product.offline_scope == OfflineScope::HomeGate && product.home_gate != Some(gate.id);
         if elsewhere || !leads_to(product, view.spaces.iter().map(|space| space.zone)) {
@@ -341,7 +346,7 @@ struct Seen {
     order_ms: i64,
 }
 
-fn uses(db: &Connection, side: i64, pass: &PassId, today: Option<ServiceDay>) -> rusqlite::Result<Uses> {
+fn uses(db: &Connection, side: i64, pass: &PassId, today: Option<ServiceDay>, now: Now) -> rusqlite::Result<Uses> {
     let mut statement = db.prepare_cached(&format!("SELECT event, {USE_COLUMNS} FROM uses WHERE pass = ?1"))?;
     let mut rows = statement.query([keys::pass_key(pass)])?;
     let mut seen = Vec::new();
@@ -371,6 +376,7 @@ fn uses(db: &Connection, side: i64, pass: &PassId, today: Option<ServiceDay>) ->
                 gate,
                 gate_name: row.map_or_else(String::new, |row| row.name),
                 direction,
+                elapsed_ms: elapsed_ms(db, newest.row.own, now)?,
             })
         }
     };
@@ -379,7 +385,7 @@ fn uses(db: &Connection, side: i64, pass: &PassId, today: Option<ServiceDay>) ->
         today: count(charged.filter(|seen| Some(seen.row.day) == today).count()),
         inside: last.as_ref().is_some_and(|last| last.direction == Direction::In),
         last,
-        unopened: unopened(db, &seen)?,
+        unopened: unopened(db, &seen, now)?,
     })
 }
 
@@ -390,7 +396,7 @@ fn count(n: usize) -> u32 {
 /// This device's newest admission of the pass, if nobody can know whether the gate opened for it and it was not presented
 /// again. While gate-io has still to say so, the use stands: if it then says that nothing opened, the use is free again, and
 /// whoever had made up for it meanwhile would have used none.
-fn unopened(db: &Connection, seen: &[Seen]) -> rusqlite::Result<Option<Unopened>> {
+fn unopened(db: &Connection, seen: &[Seen], now: Now) -> rusqlite::Result<Option<Unopened>> {
     let Some(newest) = seen.iter().filter(|seen| seen.row.own > 0).max_by_key(|seen| seen.row.own) else {
         return Ok(None);
     };
@@ -405,7 +411,19 @@ fn unopened(db: &Connection, seen: &[Seen]) -> rusqlite::Result<Option<Unopened>
     // What another device counted, this one can't give back.
     let ours = epochs.last().is_some_and(|now| now.device == event.device);
     let places = if ours { counts::places(db, newest.row.own, event)? } else { vec![] };
-    Ok(Some(Unopened { event, at_ms: newest.row.at_ms, places }))
+    let elapsed_ms = elapsed_ms(db, newest.row.own, now)?;
+    Ok(Some(Unopened { event, at_ms: newest.row.at_ms, places, elapsed_ms }))
+}
+
+/// How long ago by the monotonic clock the event at a position of this journal was; `None` for another device's (position 0),
+/// for one of another boot, and for one that this journal has let go of.
+fn elapsed_ms(db: &Connection, position: i64, now: Now) -> rusqlite::Result<Option<u64>> {
+    let bytes: Option<Vec<u8>> = db
+        .prepare_cached("SELECT bytes FROM events WHERE position = ?1")?
+        .query_row([position], |row| row.get(0))
+        .optional()?;
+    let at = bytes.map(|bytes| keys::decode::<Event>(&bytes)).transpose()?.map(|event| event.at);
+    Ok(at.filter(|at| at.boot == now.boot).map(|at| now.mono_us.saturating_sub(at.mono_us) / 1000))
 }
 
 /// Canonical events of a journal in order, one at a time.

@@ -3,6 +3,7 @@
 //! A step may be cut off anywhere: events leave the outbox only in the transaction that stores their confirmation, and
 //! changes are applied chunk by chunk, so doing a step again is always right.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +18,8 @@ use gate_core::sync::v1::{
 use serde_bytes::ByteBuf;
 use tokio::sync::{mpsc, watch};
 
+mod testimony;
+
 use super::maintenance::Switch;
 use super::{HttpTransport, Store, StoreError, Surroundings, SyncError, Transport, Wake, carrier, number};
 use crate::identity::Identity;
@@ -26,8 +29,6 @@ use crate::replica::{PendingEvent, Replica, ReplicaError};
 const POISON_TRIES: u32 = 3;
 /// A push on a limited road takes no longer than this, milliseconds: whatever is urgent comes after it.
 const LIMITED_PUSH_MS: u64 = 1000;
-/// Most events of a withdrawn device that are still sent: as many as the cloud keeps aside.
-const TESTIMONY: usize = 10_000;
 /// Smallest load of such a push, bytes: a few events.
 const LIMITED_PUSH_BYTES: usize = 4096;
 /// Signed time is asked for this often, microseconds.
@@ -132,8 +133,8 @@ pub struct Engine<T, S> {
     window: usize,
     /// The oldest event, if the cloud refused it alone, and how often.
     suspect: Option<(EventId, u32)>,
-    /// The device is withdrawn, and what it had still to say was said.
-    testified: bool,
+    /// What the cloud was told although it believes nothing that this device says.
+    testified: BTreeSet<EventId>,
     /// Most bytes a second; 0 for no limit.
     limit_bytes_s: u64,
     /// How much the current step carried, bytes.
@@ -179,7 +180,7 @@ impl<T: Transport, S: Store> Engine<T, S> {
             prune_due_us: 0,
             window: PUSH_LIMIT,
             suspect: None,
-            testified: false,
+            testified: BTreeSet::new(),
             limit_bytes_s: 0,
             carried: 0,
         }
@@ -290,6 +291,7 @@ impl<T: Transport, S: Store> Engine<T, S> {
                     tracing::warn!(
                         "the cloud keeps aside what this device sends, because another copy of it is in use or its card was set back; a manager decides"
                     );
+                    self.testify().await;
                 }
                 let now_us = self.surroundings.now().mono_us;
                 self.session.done(Outcome::NotTaken, now_us, number(self.surroundings.random()));
@@ -326,46 +328,10 @@ impl<T: Transport, S: Store> Engine<T, S> {
         }
     }
 
-    /// What a withdrawn device has not told yet is evidence: it is sent once, believed by nobody, and kept aside there. Here
-    /// it stays where it is.
-    async fn testify(&mut self) {
-        if std::mem::replace(&mut self.testified, true) {
-            return;
-        }
-        let Ok(waiting) = self.store.with(|replica| replica.pending(TESTIMONY, usize::MAX)).await else { return };
-        let mut rest = waiting.as_slice();
-        while !rest.is_empty() {
-            let mut bytes = 0;
-            let fits = rest.iter().take(PUSH_LIMIT).take_while(|event| {
-                bytes += event.bytes.len();
-                bytes <= PUSH_BYTES
-            });
-            let (page, others) = rest.split_at(fits.count().max(1));
-            rest = others;
-            // The answer is a refusal, and says nothing new.
-            if let Err(Trouble::Road(SyncError::Unreachable(why))) = self.ask(page).await {
-                tracing::debug!(why, "a withdrawn device could not tell what it had still to tell");
-                return;
-            }
-        }
-    }
-
     /// On a limited road, rests as long as what the step carried takes.
     fn pace(&mut self) {
         if let Some(us) = (self.carried as u64 * 1_000_000).checked_div(self.limit_bytes_s) {
             self.session.pace(self.surroundings.now().mono_us.saturating_add(us));
-        }
-    }
-
-    /// The cloud says that this device is withdrawn, and shows the venue's word for it: it is kept if it holds.
-    async fn withdrawn(&mut self, statement: Vec<u8>) {
-        match self.store.with(move |replica| replica.hear_withdrawal(&statement)).await {
-            Ok(true) => {
-                self.ears.changed.send_modify(|version| *version += 1);
-                self.testify().await;
-            }
-            Ok(false) => tracing::warn!("an older word withdraws this device; a newer one keeps it"),
-            Err(error) => tracing::warn!(%error, "the word that withdraws this device does not hold"),
         }
     }
 
@@ -443,6 +409,10 @@ impl<T: Transport, S: Store> Engine<T, S> {
         if more && applied.position == position {
             return Err(SyncError::Unbelievable("it promises more changes and sends none".to_owned()).into());
         }
+        if applied.time_reset {
+            tracing::warn!("the venue says that the time it had signed was wrong: it is asked for anew");
+            self.time_due_us = 0;
+        }
         if applied.changes > 0 || applied.as_of_ms != before_as_of {
             self.ears.changed.send_modify(|version| *version += 1);
         }
@@ -486,6 +456,7 @@ impl<T: Transport, S: Store> Engine<T, S> {
         match asked {
             Ok(reply) => {
                 self.note(&events, reply).await?;
+                self.testified.clear();
                 self.window = (self.window * 2).min(PUSH_LIMIT);
                 self.suspect = None;
                 Ok(false)

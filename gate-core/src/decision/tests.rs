@@ -74,6 +74,7 @@ fn used(input: &mut DecisionInput, total: u32, today: u32, ago_s: i64) {
         gate: OTHER_GATE,
         gate_name: "South entrance".into(),
         direction: Direction::In,
+        elapsed_ms: None,
     });
 }
 
@@ -289,7 +290,7 @@ fn one_re_presentation_after_an_unknown_opening() {
         with(|i| {
             used(i, 1, 1, 30);
             let at_ms = i.now.wall_ms - ago_ms;
-            i.view.uses.unopened = Some(Unopened { event: event_id(8), at_ms, places: vec![LOT] });
+            i.view.uses.unopened = Some(Unopened { event: event_id(8), at_ms, places: vec![LOT], elapsed_ms: None });
         })
     };
     for (ago_ms, expected) in [

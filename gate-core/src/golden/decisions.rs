@@ -112,9 +112,13 @@ fn presentation(example: &DecisionInput, seed: u64) -> DecisionInput {
         unopened: rarely(dice).then(|| {
             let ago_ms = dice.below(700_000) as i64;
             let places = if ago_ms % 2 == 0 { vec![LOT] } else { vec![] };
-            Unopened { event: event_id(8), at_ms: input.now.wall_ms - ago_ms, places }
+            let elapsed_ms = (dice.below(2) == 0).then(|| dice.below(700_000));
+            Unopened { event: event_id(8), at_ms: input.now.wall_ms - ago_ms, places, elapsed_ms }
         }),
     };
+    if let Some(last) = &mut view.uses.last {
+        last.elapsed_ms = (dice.below(2) == 0).then(|| dice.below(300_000));
+    }
     let rights = [0, 1, 5, 5, 5, 5];
     view.spaces = (0..dice.one_of(&[1, 1, 1, 2, 2, 0]))
         .map(|n| ZoneSpace {

@@ -15,7 +15,7 @@ use crate::pass::{
 use crate::product::{OfflineScope, Product, ProductKind, Rule, SecondScan};
 use crate::reason::Reason;
 use crate::reset::{self, Daily};
-use crate::statement::{ChainCut, DeviceKey, Duty, DutyKey, Statement, StatementBody};
+use crate::statement::{ChainCut, DeviceKey, Duty, DutyKey, Statement, StatementBody, TimeReset};
 use crate::sync::request_signature::{Request, Signer9421, sign};
 use crate::sync::v1::{
     AsOf, Change, Chunk, Enrol, Enrolled, GateRow, Hint, ItemOutcome, JournalHead, PassChange, Pull, PullReply, Push,
@@ -75,6 +75,7 @@ fn all_statements() -> Vec<(&'static str, Statement)> {
         ("duty settings", statement(3, duty(Duty::Settings, 5))),
         ("duty time", statement(4, duty(Duty::Time, 6))),
         ("duty server", statement(5, duty(Duty::Server, 7))),
+        ("time", statement(7, StatementBody::Time(TimeReset { floor_ms: NOON * 1000 }))),
         ("chain", statement(6, StatementBody::Chain(ChainCut { position: 17, head: Hash([0xcc; 32]) }))),
     ]
 }
@@ -108,9 +109,15 @@ fn full_input() -> crate::decision::DecisionInput {
             gate: OTHER_GATE,
             gate_name: "South entrance".into(),
             direction: Direction::Out,
+            elapsed_ms: None,
         }),
         inside: true,
-        unopened: Some(Unopened { event: event_id(3), at_ms: NOON * 1000 - 30_000, places: vec![] }),
+        unopened: Some(Unopened {
+            event: event_id(3),
+            at_ms: NOON * 1000 - 30_000,
+            places: vec![],
+            elapsed_ms: Some(30_000),
+        }),
     };
     input.view.spaces.push(ZoneSpace {
         zone: ZoneId(Uuid::from_u128(0x09)),

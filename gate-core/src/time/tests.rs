@@ -44,6 +44,35 @@ fn signed_time_wins_ages_and_is_never_moved_by_the_system_clock() {
 }
 
 #[test]
+fn the_roots_word_takes_wrong_signed_time_back_and_nothing_else_does() {
+    let year = 365 * DAY;
+    let mut keeper = keeper();
+    // The service's clock is a year ahead.
+    keeper.hear_signed(T0 + year, 1_000_000);
+    for (name, signed) in [("the right time", T0 + 5_000), ("NTP and the system clock", T0 + year)] {
+        keeper.hear_signed(signed, 2_000_000);
+        let (now, _) = keeper.now(reading(T0 + 5_000, 5, true));
+        assert_eq!(
+            (now.wall_ms, now.trust),
+            (T0 + year + if signed == T0 + year { 3_000 } else { 4_000 }, Trust::Signed),
+            "{name}"
+        );
+    }
+    keeper.take_back(T0 + 6_000);
+    assert_eq!(keeper.floor_ms(), T0 + 6_000);
+    let (now, _) = keeper.now(reading(T0 + 7_000, 7, true));
+    assert_eq!((now.wall_ms, now.trust), (T0 + 7_000, Trust::Ntp), "the system clock is believed anew");
+    assert_eq!(now.mono_us, 7_000_000);
+    keeper.hear_signed(T0 + 8_000, 8_000_000);
+    let (now, _) = keeper.now(reading(0, 9, false));
+    assert_eq!((now.wall_ms, now.trust), (T0 + 9_000, Trust::Signed), "and so is the venue's key");
+    // A system clock that is behind the word is not.
+    keeper.take_back(T0 + 20_000);
+    let (now, _) = keeper.now(reading(T0 - DAY, 10, true));
+    assert_eq!((now.wall_ms, now.trust), (T0 + 20_000, Trust::Unknown));
+}
+
+#[test]
 fn a_ten_year_step_costs_trust_but_does_not_move_time_and_the_floor_stays() {
     let mut keeper = keeper();
     keeper.now(reading(T0 + 1000, 1, true));

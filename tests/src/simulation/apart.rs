@@ -49,9 +49,11 @@ impl World<'_> {
         let history = fold(&events);
         for (name, zone) in self.template.zones() {
             let follows = u64::from(history.zones.get(&zone).map_or(0, |zone| zone.count.occupancy()));
-            // A clock that is ahead lets a zone begin anew before its hour.
-            let early = |event: &&Event| matches!(&event.body, EventBody::Recounted(recount) if recount.zone == zone && recount.at_ms > true_ms);
-            if events.iter().filter(early).any(|event| !heard.contains(&event.id)) {
+            // A clock that is ahead lets a zone begin anew before its hour, and a restored service may have forgotten that
+            // gates let it.
+            let forgotten = self.watch.rules_lost.contains(&zone);
+            let unforeseen = |event: &&Event| matches!(&event.body, EventBody::Recounted(recount) if recount.zone == zone && (forgotten || recount.at_ms > true_ms));
+            if events.iter().filter(unforeseen).any(|event| !heard.contains(&event.id)) {
                 continue;
             }
             let shown = shown_of(&overview, zone);

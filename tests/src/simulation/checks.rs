@@ -13,6 +13,7 @@ use gate_core::time::Trust;
 use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
 
+use super::cards::TwoCards;
 use super::inside::Inside;
 use super::world::World;
 use crate::journal::journal_of;
@@ -77,14 +78,24 @@ pub struct Watch {
     pub crossings: Vec<(usize, String)>,
     /// From which change on a pass is revoked.
     pub revoked: BTreeMap<String, u64>,
+    /// Passes that were ever revoked, whatever a restored service still knows of it.
+    pub revoked_ever: BTreeSet<String>,
     /// Moments from which on the next admission is cut off between record and pulse.
     pub ambushes: Vec<u64>,
     /// The gate whose card was set back, and whether the cloud must have noticed.
     pub set_back: Option<(usize, bool)>,
+    /// A card that was copied, of the gate in `set_back`.
+    pub two_cards: Option<TwoCards>,
+    /// Cards were in each other's gates: what they said of their zones was not so.
+    pub exchanged: bool,
     /// The office recounted, and a restored cloud has forgotten it: gates still rest on it.
     pub recount_lost: bool,
+    /// Zones that begin anew by a rule which a restored cloud has forgotten: gates still go by it.
+    pub rules_lost: BTreeSet<ZoneId>,
     /// Recounts of the office since the backup.
     pub recounts: u64,
+    /// Zones that have had a rule since the backup.
+    pub rules: BTreeSet<ZoneId>,
     /// Recounts of the office in all.
     pub recounts_ever: u64,
     /// Some clock was wrong at some time.
@@ -125,12 +136,14 @@ impl Watch {
     pub fn backed_up(&mut self) {
         self.at_backup.clone_from(&self.revoked);
         self.recounts = 0;
+        self.rules.clear();
     }
 
     /// The cloud was put back: what it said since then nobody has heard from it.
     pub fn restored(&mut self) {
         self.revoked.clone_from(&self.at_backup);
         self.recount_lost |= self.recounts > 0;
+        self.rules_lost.append(&mut self.rules);
         self.begins.clear();
         self.restores += 1;
     }
@@ -180,6 +193,8 @@ impl World<'_> {
     /// Looks at everything once more.
     pub fn check_end(&mut self) -> anyhow::Result<()> {
         let mut journals = BTreeMap::new();
+        self.check_two_cards()?;
+        self.watch.withdrawn.extend(self.watch.two_cards.map(|two| two.copy));
         if let Some((gate, _)) = self.watch.set_back {
             // Its history is evidence, not truth.
             self.watch.withdrawn.insert(gate);
@@ -197,6 +212,7 @@ impl World<'_> {
         self.check_known_uses(&held, &back)?;
         self.check_agreed_uses(&history, &held)?;
         self.check_rights_are_spent(&held);
+        self.check_answers(&held)?;
         self.check_reports()?;
         self.watch.figures.events = journals.len() as u64;
         Ok(())
@@ -206,9 +222,8 @@ impl World<'_> {
     fn check_gate(&mut self, gate: usize, journals: &mut BTreeMap<EventId, Vec<u8>>) -> anyhow::Result<()> {
         let reader = ReplicaReader::open(&self.gates[gate].database())?;
         let report = gate_agent::journal_check::check(&reader)?;
-        let set_back = self.watch.set_back.is_some_and(|(back, _)| back == gate);
         if let Some(problem) = report.problem
-            && !set_back
+            && !self.is_evidence(gate)
         {
             self.violated(Some(gate), &format!("I9: the journal does not hold: {problem}"));
         }
@@ -222,7 +237,9 @@ impl World<'_> {
             }
         }
         for (event, bytes) in events {
-            if journals.insert(event.id, bytes).is_some() {
+            // Two copies of one card begin alike.
+            let alike = journals.get(&event.id) == Some(&bytes) && self.is_evidence(gate);
+            if journals.insert(event.id, bytes).is_some() && !alike {
                 self.violated(Some(gate), &format!("I2: {} was given twice", event.id));
             }
         }
@@ -234,7 +251,7 @@ impl World<'_> {
         let (pending, floor) = (pending?, floor?);
         let withdrawn = self.watch.withdrawn.contains(&gate);
         if withdrawn {
-            if self.watch.set_back.is_none_or(|(back, _)| back != gate) {
+            if !self.is_evidence(gate) {
                 self.check_withdrawn(gate);
             }
         } else if pending != 0 {
@@ -317,7 +334,8 @@ impl World<'_> {
         let since = self.watch.anew.get(&self.template.pool).copied().unwrap_or(0);
         let (came, left) = self.watch.inside.get(&self.template.pool).map_or((0, 0), |inside| inside.since(since));
         let really = i64::try_from(came)? - i64::try_from(left)?;
-        let fair = !self.watch.clocks_lie && self.watch.restores == 0 && self.watch.withdrawn.is_empty();
+        let told_right = self.watch.withdrawn.is_empty() && !self.watch.exchanged;
+        let fair = !self.watch.clocks_lie && self.watch.restores == 0 && told_right;
         if fair && counted < really {
             self.violated(None, &format!("E13: {really} are in the pool, {counted} are counted"));
         }
@@ -453,7 +471,9 @@ impl World<'_> {
             }
             let Some(pass) = &admission.pass else { continue };
             if let Some(first) = admission.reopens.and_then(|first| by_id.get(&first.to_string())) {
-                let ago_ms = input.now.wall_ms - first.at.wall_ms;
+                let ran_ms = input.now.mono_us.abs_diff(first.at.mono_us) / 1000;
+                let same_boot = input.now.boot == first.at.boot;
+                let ago_ms = if same_boot { ran_ms.cast_signed() } else { input.now.wall_ms - first.at.wall_ms };
                 let again =
                     matches!(&first.body, EventBody::Authorised { admission, .. } if admission.reopens.is_some());
                 if again || !(0..=AGAIN_MS).contains(&ago_ms) {

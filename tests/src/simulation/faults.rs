@@ -1,7 +1,5 @@
 //! What breaks, and how it is mended.
 
-use std::path::PathBuf;
-
 use gate_agent::lane_runner::Runner;
 use gate_core::lane::LaneEvent;
 use hardware::gate_io::IoEvent;
@@ -52,6 +50,12 @@ pub enum Fault {
     KeepCopy(usize),
     /// The copy is put in the place of the card.
     SetBack(usize),
+    /// A gate's card is copied, and the copy runs in another machine beside it.
+    Clone(usize),
+    /// Two gates' cards are exchanged for so long, microseconds; whether their keys are bound to their boards.
+    Swap(usize, usize, u64, bool),
+    /// They are put back.
+    SwapBack,
     /// Everything is switched off for so many days; the clocks then read what the last value says.
     Season(i64, Wakes),
     /// The cloud's data is copied away.
@@ -130,13 +134,7 @@ impl World<'_> {
             let at = 3_000_000 + self.below(chaos_us - 3_000_000);
             self.at(at, What::Fault(Fault::Refusing(20_000_000)));
         }
-        if self.plan.set_back {
-            let gate = usize::try_from(self.below(self.gates.len() as u64)).unwrap_or(0);
-            let copied = 5_000_000 + self.below(chaos_us / 2);
-            let back = copied + 20_000_000 + self.below(chaos_us / 3);
-            self.at(copied, What::Fault(Fault::KeepCopy(gate)));
-            self.at(back, What::Fault(Fault::SetBack(gate)));
-        }
+        self.plan_cards();
         if self.plan.restore {
             let backup = first_backup + self.below(room);
             let restore = backup + 5_000_000 + self.below(room);
@@ -257,8 +255,11 @@ impl World<'_> {
             }
             Fault::CloudBack => self.start_cloud()?,
             Fault::Refusing(for_us) => self.refusing_until = self.now_us + for_us,
-            Fault::KeepCopy(gate) => copy_folder(&self.gates[gate].folder.clone(), &self.copy_of(gate))?,
+            Fault::KeepCopy(gate) => self.keep_copy(gate)?,
             Fault::SetBack(gate) => self.set_back(gate)?,
+            Fault::Clone(gate) => self.clone_card(gate)?,
+            Fault::Swap(one, other, for_us, bound) => self.swap_cards((one, other), for_us, bound)?,
+            Fault::SwapBack => self.swap_back(),
             Fault::Season(days, wakes) => self.season(days, wakes),
             Fault::Backup => {
                 self.stop_cloud();
@@ -273,27 +274,6 @@ impl World<'_> {
                 self.start_cloud()?;
             }
         }
-        Ok(())
-    }
-
-    fn copy_of(&self, gate: usize) -> PathBuf {
-        self.gates[gate].folder.with_extension("copy")
-    }
-
-    /// An older image of a gate's card is put back.
-    fn set_back(&mut self, gate: usize) -> anyhow::Result<()> {
-        self.trouble(gate);
-        self.kill_agent(gate);
-        let folder = self.gates[gate].folder.clone();
-        copy_folder(&self.copy_of(gate), &folder)?;
-        let device = self.gates[gate].made.enrolled.device;
-        let kept = super::checks::written_by(&self.gates[gate].database())?;
-        let held = super::checks::count_of(&self.cloud_data.join("cloud.db"), device)?;
-        // Of a device that was withdrawn nothing is believed, so nobody asks how old its card is.
-        self.watch.set_back = Some((gate, held > kept && !self.watch.withdrawn.contains(&gate)));
-        self.tell(Some(gate), &format!("an older card: {kept} events, the cloud holds {held}"));
-        let life = self.gates[gate].life;
-        self.later(2_000_000, What::Fault(Fault::StartAgent(gate, life)));
         Ok(())
     }
 
@@ -382,6 +362,7 @@ impl World<'_> {
     /// Everything is mended, and stays so.
     pub fn heal(&mut self) -> anyhow::Result<()> {
         self.tell(None, "everything is mended");
+        self.swap_back();
         self.start_cloud()?;
         for gate in 0..self.gates.len() {
             self.gates[gate].way = Way::default();

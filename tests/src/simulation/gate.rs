@@ -18,7 +18,7 @@ use gate_agent::replica::{Replica, ReplicaError, Start};
 use gate_agent::screen::Facts;
 use gate_agent::sync::engine::{Ears, Engine, SignedMoment};
 use gate_agent::sync::{CloudUrl, RoadAnswer, RoadRequest, SignedTransport, SyncError, Wake};
-use gate_core::ids::BootId;
+use gate_core::ids::{BootId, Direction, ZoneId};
 use gate_core::sync::session::Link;
 use gate_core::time::{ClockReading, TimeKeeper};
 use hardware::compose::Chance;
@@ -150,8 +150,14 @@ pub struct Visit {
 
 /// A gate with everything about it.
 pub struct Gate {
-    /// As the venue made it.
+    /// As the venue made it: what its card says.
     pub made: GateMade,
+    /// What really lies behind its barrier, and which way it leads.
+    pub behind: (ZoneId, Direction),
+    /// The files that name its board, where the card's key is bound to it.
+    pub board: Option<PathBuf>,
+    /// The card is in another gate's board.
+    pub astray: bool,
     /// What is wired.
     pub inputs: LaneInputs,
     /// The state folder.
@@ -185,6 +191,32 @@ pub struct Gate {
 }
 
 impl Gate {
+    /// A gate with power and a card that was never used.
+    pub fn new(made: GateMade, inputs: LaneInputs, folder: PathBuf, machine: Machine) -> Self {
+        let behind = (made.zone, made.direction);
+        Self {
+            made,
+            behind,
+            board: None,
+            astray: false,
+            inputs,
+            folder,
+            machine,
+            powered: true,
+            agent: None,
+            life: 0,
+            hand: None,
+            hand_life: 0,
+            camera: true,
+            disk_fails: false,
+            active: Vec::new(),
+            way: Way::default(),
+            ntp_offset_ms: 0,
+            place: Place::default(),
+            last_io_us: [0; 2],
+        }
+    }
+
     /// Where its database is.
     pub fn database(&self) -> PathBuf {
         self.folder.join("replica.db")

@@ -201,7 +201,7 @@ impl World<'_> {
 
     /// gate-agent starts.
     pub fn start_agent(&mut self, gate: usize) -> anyhow::Result<()> {
-        if !self.gates[gate].powered {
+        if !self.gates[gate].powered || !self.card_fits(gate) {
             return Ok(());
         }
         if let Err(error) = self.gates[gate].start_agent(self.now_us, self.leap_ms, &mut self.chance) {

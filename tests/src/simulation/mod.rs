@@ -7,8 +7,10 @@
 //!
 //! A crash leaves what SQLite had committed. That a commit survives a power cut on a real card is shown by the power cuts.
 
+mod answers;
 mod apart;
 pub mod campaign;
+mod cards;
 mod chains;
 mod checks;
 mod cloud;

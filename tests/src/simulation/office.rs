@@ -65,6 +65,7 @@ impl World<'_> {
                 if self.watch.restores == 0 {
                     self.watch.revoked.entry(cti.clone()).or_insert(position);
                 }
+                self.watch.revoked_ever.insert(cti.clone());
                 self.tell(None, &format!("the office revokes pass {pass}: change {position}"));
             }
             Office::Rename(number) => {
@@ -99,6 +100,7 @@ impl World<'_> {
             Office::BeginAnew(zone, minute) => {
                 let body = json!({"daily_reset_min": minute});
                 cloud.send_json("PATCH", &format!("/v1/venues/{venue}/zones/{zone}"), Some(&body))?;
+                self.watch.rules.insert(zone);
                 // Months later the venue's clock may show another hour.
                 if self.watch.restores == 0 && self.leap_ms == 0 {
                     let at_ms = BEGIN_MS + (minute - BEGIN_MINUTE).cast_signed() * 60_000;

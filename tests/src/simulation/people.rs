@@ -77,9 +77,8 @@ impl World<'_> {
         if let Some(pass) = self.gates[gate].place.again.take() {
             return Some(Some(pass));
         }
-        let made = &self.gates[gate].made;
-        let (zone, free) = (made.zone, made.free_exit);
-        if made.direction == Direction::Out {
+        let ((zone, direction), free) = (self.gates[gate].behind, self.gates[gate].made.free_exit);
+        if direction == Direction::Out {
             // People stay a while, so that the lot is nearly always nearly full.
             let there = self.watch.inside.get(&zone).map_or(0, Inside::count);
             let room = there + 1 < LOT_PLACES as usize;
@@ -186,8 +185,7 @@ impl World<'_> {
 
     /// Somebody is really through.
     fn crossed(&mut self, gate: usize, visit: &Visit) {
-        let made = &self.gates[gate].made;
-        let (zone, direction) = (made.zone, made.direction);
+        let (zone, direction) = self.gates[gate].behind;
         let by = visit.opened_by.clone().unwrap_or_default();
         self.watch.crossings.push((gate, by.clone()));
         let inside = self.watch.inside.entry(zone).or_default();
@@ -199,7 +197,7 @@ impl World<'_> {
         let (counted, before) = inside.since(self.watch.forgotten.get(&zone).copied().unwrap_or(0));
         self.tell(Some(gate), &format!("visitor {} is through by {by}; {there} are inside", visit.id));
         // Where nobody watches the passage, whoever stands before the open exit has left.
-        let lot_is_true = self.watch.set_back.is_none();
+        let lot_is_true = self.watch.set_back.is_none() && !self.watch.exchanged;
         let leaving = self.leaving(zone, gate);
         let places = LOT_PLACES as usize;
         let full = zone == self.template.lot && counted > places + leaving + before && lot_is_true;
@@ -227,7 +225,7 @@ impl World<'_> {
     fn leaving(&self, zone: ZoneId, but: usize) -> usize {
         let exits = self.gates.iter().enumerate().filter(|(at, gate)| {
             *at != but
-                && (gate.made.zone, gate.made.direction) == (zone, Direction::Out)
+                && gate.behind == (zone, Direction::Out)
                 && !gate.inputs.barrier
                 && gate.place.visit.as_ref().is_some_and(|visit| visit.opened_by.is_some())
         });
@@ -324,7 +322,10 @@ impl World<'_> {
     pub fn look_at_screen(&mut self, gate: usize) {
         let Some(agent) = &self.gates[gate].agent else { return };
         let Some(kind) = agent.facts.borrow().lane.as_ref().map(|lane| lane.kind) else { return };
-        if kind != ScreenKind::Idle && kind != ScreenKind::Wait {
+        let trusted = !self.watch.withdrawn.contains(&gate) && !self.is_evidence(gate);
+        // Whoever is fit has no fault to show.
+        let excuse = kind == ScreenKind::Fault && trusted && self.is_fit(gate);
+        if kind != ScreenKind::Idle && kind != ScreenKind::Wait && !excuse {
             self.with_visit(gate, |visit, _| visit.answered |= visit.shown_us > 0);
         }
     }

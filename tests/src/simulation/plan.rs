@@ -21,6 +21,10 @@ pub struct Plan {
     pub restore: bool,
     /// A gate's card is put back to an older image once.
     pub set_back: bool,
+    /// A gate's card is copied once, and both run.
+    pub clone: bool,
+    /// Two gates' cards are exchanged for a while.
+    pub swap: bool,
     /// Everything is switched off once for so many days.
     pub season_days: Option<i64>,
     /// Seeds the cloud's randomness anew at each start.
@@ -38,7 +42,7 @@ impl Plan {
                 LaneInputs { presence: watched, barrier: watched }
             })
             .collect();
-        Self {
+        let mut plan = Self {
             gates,
             inputs,
             chaos_us: (120 + below(240)) * 1_000_000,
@@ -47,8 +51,14 @@ impl Plan {
             office: below(5),
             restore: below(6) == 0,
             set_back: below(9) == 0,
+            clone: false,
+            swap: false,
             season_days: [Some(100 + below(140).cast_signed()), None][usize::from(below(7) != 0)],
             seed_of_cloud: below(u64::MAX),
-        }
+        };
+        plan.swap = below(6) == 0;
+        // One gate at a time has two histories.
+        plan.clone = !plan.set_back && below(8) == 0;
+        plan
     }
 }

@@ -15,15 +15,19 @@ use hardware::gate_io::{Command, IoEvent};
 use hardware::lines::Input;
 use hardware::reader::ReaderEvent;
 
+use super::cards::Exchange;
 use super::checks::Watch;
 use super::cloud::Cloud;
 use super::faults::Fault;
-use super::gate::{Gate, Machine, Place, Way};
+use super::gate::{Gate, Machine};
 use super::hand::SimHand;
 use super::office::Office;
 use super::people::Step;
 use super::plan::Plan;
 use super::template::{BEGIN_MS, Template};
+
+/// A run with more violations than this is broken off.
+const TOO_MANY: usize = 20;
 
 /// Something that will happen.
 pub enum What {
@@ -137,6 +141,8 @@ pub struct World<'a> {
     pub visits: u64,
     /// Everything is mended: only good things happen.
     pub healed: bool,
+    /// Cards that are not in their own gates.
+    pub exchange: Option<Exchange>,
     hash: Hash,
     story: Option<Vec<String>>,
     /// What must hold.
@@ -168,24 +174,8 @@ impl<'a> World<'a> {
         for (index, made) in run.template.gates.iter().take(plan.gates).enumerate() {
             let folder = run.folder.join(format!("gate{index}"));
             std::fs::create_dir_all(&folder)?;
-            gates.push(Gate {
-                made: made.clone(),
-                inputs: plan.inputs[index],
-                folder,
-                machine: Machine::boot(0, 0, &mut chance),
-                powered: true,
-                agent: None,
-                life: 0,
-                hand: None,
-                hand_life: 0,
-                camera: true,
-                disk_fails: false,
-                active: Vec::new(),
-                way: Way::default(),
-                ntp_offset_ms: 0,
-                place: Place::default(),
-                last_io_us: [0; 2],
-            });
+            let machine = Machine::boot(0, 0, &mut chance);
+            gates.push(Gate::new(made.clone(), plan.inputs[index], folder, machine));
         }
         let watch = Watch::new(gates.len());
         let mut world = Self {
@@ -205,6 +195,7 @@ impl<'a> World<'a> {
             calls: 0,
             visits: 0,
             healed: false,
+            exchange: None,
             hash: Hash::ZERO,
             story: run.tell.then(Vec::new),
             watch,
@@ -274,7 +265,7 @@ impl<'a> World<'a> {
     fn go(&mut self) -> anyhow::Result<()> {
         let end_us = self.plan.chaos_us + self.plan.calm_us;
         while let Some(((at_us, _), what)) = self.queue.pop_first() {
-            if at_us > end_us || self.watch.violations.len() > 20 {
+            if at_us > end_us || self.watch.violations.len() > TOO_MANY {
                 break;
             }
             self.now_us = at_us;
@@ -284,7 +275,10 @@ impl<'a> World<'a> {
     }
 
     fn finish(&mut self) -> anyhow::Result<Outcome> {
-        self.check_end()?;
+        // Of a run that was broken off there is no end to look at.
+        if self.watch.violations.len() <= TOO_MANY {
+            self.check_end()?;
+        }
         Ok(Outcome {
             trace: self.hash,
             violations: std::mem::take(&mut self.watch.violations),

@@ -166,6 +166,31 @@ async fn an_operator_makes_every_gate_begin_again_once() {
     }
 }
 
+/// D75: the service's clock was wrong, and its operator says so.
+#[tokio::test]
+async fn an_operator_takes_wrong_signed_time_back() {
+    let lot = Lot::new(1).await;
+    lot.world.later(60_000);
+    let floor_ms = crate::time_was_wrong(&lot.world.app).await.unwrap();
+    assert_eq!(floor_ms, lot.world.app.now_ms());
+    let told = lot.entrance.replica(&lot.world).await.into_iter().filter_map(|change| {
+        let Change::Statement(bytes) = change else { return None };
+        let enrolled = &lot.entrance.enrolled;
+        let stated = Statement::open(&bytes, enrolled.venue, &enrolled.root).unwrap().body;
+        let StatementBody::Time(reset) = stated else { return None };
+        Some(reset.floor_ms)
+    });
+    assert_eq!(told.collect::<Vec<_>>(), [floor_ms]);
+    // Who enrols later knows the word, so that it takes nothing back from them.
+    let new = lot.world.device(lot.entrance.zone, Direction::In).await;
+    let subjects = new
+        .enrolled
+        .statements
+        .iter()
+        .map(|bytes| Statement::open(bytes, new.enrolled.venue, &new.enrolled.root).unwrap().subject());
+    assert_eq!(subjects.filter(|subject| subject == "time").count(), 1);
+}
+
 /// A gate that holds everything for acknowledged hears from an empty push what is missing: how far an epoch is held, or,
 /// where not even its beginning is, that it must begin again; once, because what it no longer keeps stays lost.
 #[tokio::test]

@@ -1,10 +1,12 @@
 //! What is believed from the cloud, and what is refused.
 
 use ed25519_dalek::SigningKey;
+use gate_core::event::{EventBody, Part};
 use gate_core::ids::{Hash, VenueId};
 use gate_core::keys::PublicKey;
-use gate_core::statement::{Duty, Statement};
+use gate_core::statement::{Duty, Statement, StatementBody, TimeReset};
 use gate_core::sync::v1::{AsOf, Change, Chunk, PullReply, Signed};
+use gate_core::time::{Now, Trust};
 use gate_core::view::PassStanding;
 use serde_bytes::ByteBuf;
 
@@ -204,4 +206,47 @@ fn an_impossible_change_is_refused_and_the_old_replica_stays() {
         assert!(matches!(&refused, Err(ReplicaError::Refused(why)) if why.contains(what)), "{refused:?}");
         assert_eq!(known(&mut replica), before, "{what}: nothing of it was applied");
     }
+}
+
+/// D75: the service's clock was a year ahead, and somebody set it right.
+#[test]
+fn the_venues_word_takes_wrong_signed_time_back_once() {
+    const YEAR: i64 = 365 * 86_400_000;
+    let mut venue = Venue::new();
+    let folder = Folder::new("time-reset");
+    let mut replica = venue.gate(&folder.db());
+    let wrong = Now { wall_ms: T0 + YEAR, trust: Trust::Signed, ..at(1) };
+    replica.set_floor_ms(wrong.wall_ms).unwrap();
+    let ahead = venue.reply(vec![], wrong.wall_ms);
+    replica.apply(&ahead, wrong).unwrap();
+    let noted = || EventBody::Health { part: Part::Camera, working: true, detail: String::new() };
+    replica.record(None, wrong, noted()).unwrap();
+    let seen = |replica: &mut crate::replica::Replica| {
+        let newest = replica.newest_at().unwrap().map(|now| now.wall_ms - T0);
+        (replica.floor_ms().unwrap() - T0, replica.as_of_ms().unwrap().map(|ms| ms - T0), newest)
+    };
+    assert_eq!(seen(&mut replica), (YEAR, Some(YEAR), Some(YEAR)));
+    let right = venue.reply(vec![], T0 + 10);
+    replica.apply(&right, at(10)).unwrap();
+    assert_eq!(seen(&mut replica).1, Some(YEAR), "an earlier word about the replica's age changes nothing by itself");
+    let word = |venue: &Venue, number, floor_ms| {
+        Change::Statement(ByteBuf::from(venue.statement(number, StatementBody::Time(TimeReset { floor_ms }))))
+    };
+    let said = word(&venue, 20, T0 + 20);
+    let reply = venue.reply(vec![said], T0 + 30);
+    assert!(replica.apply(&reply, at(30)).unwrap().time_reset);
+    assert_eq!(seen(&mut replica), (30, Some(30), None), "the replica is as new as that reply says");
+    assert_eq!(replica.reader().unwrap().time_reset(None).unwrap(), Some((20, T0 + 20)));
+    replica.record(None, at(40), noted()).unwrap();
+    assert_eq!(seen(&mut replica).2, Some(40));
+    // An older word, and the same one again.
+    replica.set_floor_ms(T0 + 1_000).unwrap();
+    for (number, floor_ms) in [(19, T0), (20, T0 + 20)] {
+        let said = word(&venue, number, floor_ms);
+        let reply = venue.reply(vec![said], T0 + 50);
+        assert!(!replica.apply(&reply, at(50)).unwrap().time_reset, "{number}");
+        assert_eq!(seen(&mut replica).0, 1_000, "{number}");
+    }
+    drop(replica);
+    assert_eq!(seen(&mut open(&folder.db(), 3)).0, 1_000, "after a restart");
 }

@@ -1,10 +1,12 @@
 //! What one presentation sees.
 
 use gate_core::event::EventBody;
-use gate_core::ids::{Direction, EventId};
+use gate_core::ids::{BootId, Direction, EventId};
 use gate_core::occupancy::{ActorCount, Basis, Recount};
 use gate_core::sync::v1::{Change, UseMark, ZoneTally};
+use gate_core::time::Now;
 use gate_core::view::{PassStanding, ReplicaView, Uses};
+use uuid::Uuid;
 
 use crate::replica::Replica;
 use crate::replica::testing::*;
@@ -142,6 +144,28 @@ fn a_view_says_what_happened_to_the_pass() {
             assert!(["North", "South"].contains(&last.gate_name.as_str()), "{name}: {}", last.gate_name);
         }
     }
+}
+
+#[test]
+fn how_long_ago_an_own_use_was_does_not_follow_a_clock_that_is_set() {
+    let folder = Folder::new("elapsed");
+    let mut venue = Venue::new();
+    let mut replica = venue.gate(&folder.db());
+    let own = admit(&mut replica, 7, 0, 1_000);
+    replica.record(None, at(1_100), EventBody::NotOpened { of: own, unknown: true }).unwrap();
+    let gate = replica.reader().unwrap().gate().unwrap().unwrap();
+    let see = |replica: &Replica, now: Now| {
+        let uses = replica.reader().unwrap().view(&scanned(7, 0), &gate, now).unwrap().uses;
+        (uses.last.unwrap().elapsed_ms, uses.unopened.map(|unopened| unopened.elapsed_ms))
+    };
+    let set_back = Now { wall_ms: T0 - 3_600_000, ..at(31_000) };
+    assert_eq!(see(&replica, set_back), (Some(30_000), Some(Some(30_000))));
+    let booted = Now { boot: BootId(Uuid::from_u128(10)), ..at(31_000) };
+    assert_eq!(see(&replica, booted), (None, Some(None)), "the clock of another boot says nothing");
+    let elsewhere = UseMark { gate: OTHER_GATE, ..mark(OTHER_DEVICE, 0, 7, 5_000, false) };
+    let reply = venue.reply(vec![Change::Use(elsewhere)], T0 + 6_000);
+    replica.apply(&reply, at(6_000)).unwrap();
+    assert_eq!(see(&replica, at(31_000)).0, None, "nor does another gate's");
 }
 
 #[test]

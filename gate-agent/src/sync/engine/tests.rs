@@ -63,6 +63,8 @@ struct CloudState {
     poison: BTreeSet<(u64, u64)>,
     down: bool,
     withdrawn: Option<SyncError>,
+    /// What is kept aside of a device that is not believed.
+    fenced: Option<Vec<EventId>>,
     mishaps: Option<Seeded>,
     last_push: Option<PushReply>,
     last_pull: Option<PullReply>,
@@ -153,6 +155,10 @@ impl Transport for FakeCloud {
                 if push.events.len() > state.longest_push {
                     return Err(SyncError::Unreachable("no answer in time".to_owned()));
                 }
+                if let Some(aside) = &mut state.fenced {
+                    aside.extend(push.events.iter().map(|bytes| Event::decode(bytes).unwrap().id));
+                    return Err(refused(403, "device_fenced"));
+                }
                 for bytes in &push.events {
                     let id = Event::decode(bytes).unwrap().id;
                     if state.poison.contains(&(id.epoch, id.seq)) {
@@ -224,6 +230,7 @@ impl Both {
             poison: BTreeSet::new(),
             down: false,
             withdrawn: None,
+            fenced: None,
             mishaps: None,
             last_push: None,
             last_pull: None,
@@ -589,3 +596,5 @@ async fn a_step_that_is_cut_off_is_simply_done_again() {
         assert_eq!(both.cloud.0.lock().unwrap().held.0.len(), 2);
     }
 }
+
+mod testimony;

@@ -240,6 +240,14 @@ fn vendor(outcome: Outcome, claims: &Claims, input: &DecisionInput) -> Pair {
             format!("The time zone {} is not known to this software.", input.view.day_rule.time_zone),
             format!("Fusul orar {} nu este cunoscut de acest program.", input.view.day_rule.time_zone),
         ),
+        (Some(vendor), Outcome::Passed | Outcome::Asked)
+            if !vendor.trades_daily() && input.now.trust == Trust::Unknown =>
+        {
+            (
+                format!("Vendor {code} does not trade every day, and what day it is was not known."),
+                format!("Vânzătorul {code} nu este activ zilnic, iar ziua nu era cunoscută."),
+            )
+        }
         (_, Outcome::Passed | Outcome::Asked) => {
             (format!("Vendor {code} trades on this day."), format!("Vânzătorul {code} este activ în această zi."))
         }
@@ -382,12 +390,19 @@ fn last(input: &DecisionInput) -> Pair {
     };
     let at = moment(last.at_ms, input);
     let name = if last.gate_name.is_empty() { last.gate.to_string() } else { last.gate_name.clone() };
+    // What the clock said then and what it says now may be further apart or nearer.
+    let (ago, acum) = last.elapsed_ms.map(|ms| ms / 1000).map_or_else(Default::default, |seconds| {
+        (
+            format!(", {seconds} s before by the clock that can't be set"),
+            format!(", cu {seconds} s înainte după ceasul care nu se reglează"),
+        )
+    });
     match last.direction {
         Direction::In => {
-            (format!("It last came in at {at}, {name}."), format!("A intrat ultima dată la {at}, {name}."))
+            (format!("It last came in at {at}, {name}{ago}."), format!("A intrat ultima dată la {at}, {name}{acum}."))
         }
         Direction::Out => {
-            (format!("It last went out at {at}, {name}."), format!("A ieșit ultima dată la {at}, {name}."))
+            (format!("It last went out at {at}, {name}{ago}."), format!("A ieșit ultima dată la {at}, {name}{acum}."))
         }
     }
 }

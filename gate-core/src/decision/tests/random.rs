@@ -79,13 +79,19 @@ pub(super) fn any_input() -> impl Strategy<Value = DecisionInput> {
             input.view.uses.inside = inside;
             input.view.uses.unopened = unopened.map(|at_ms| {
                 let places = if at_ms % 2 == 0 { vec![LOT] } else { vec![] };
-                Unopened { event: event_id(1), at_ms, places }
+                Unopened {
+                    event: event_id(1),
+                    at_ms,
+                    places,
+                    elapsed_ms: at_ms.try_into().ok().filter(|ms| ms % 3 == 0),
+                }
             });
             input.view.uses.last = last.map(|at_ms| LastUse {
                 at_ms,
                 gate: OTHER_GATE,
                 gate_name: "South".into(),
                 direction: Direction::In,
+                elapsed_ms: None,
             });
             let (rules, subscription, soft, staleness, attention) = product_of;
             input.view.product = rules.map(|rules| Product {

@@ -257,4 +257,69 @@ fn a_vendor_trades_on_its_days() {
             expected,
         );
     }
+    // Where the date is not known, it closes nobody's day.
+    let (sundays, off) = (1 << 6, Some(Vendor { active: false, weekdays: 0x7f, closed_days: vec![] }));
+    for (name, vendor, trust, unattended, staffed) in [
+        ("another weekday, clock went on", vendor(sundays, &[]), Trust::Continued, no, no),
+        (
+            "another weekday, date unknown",
+            vendor(sundays, &[]),
+            Trust::Unknown,
+            Says::Admit,
+            Says::Ask(Reason::ClockUnknown),
+        ),
+        (
+            "a day off, date unknown",
+            vendor(0x7f, &[20_614]),
+            Trust::Unknown,
+            Says::Admit,
+            Says::Ask(Reason::ClockUnknown),
+        ),
+        ("every day", vendor(0x7f, &[]), Trust::Unknown, Says::Admit, Says::Admit),
+        ("switched off", off, Trust::Unknown, no, no),
+        ("nobody", None, Trust::Unknown, no, no),
+    ] {
+        for (at_hand, expected) in [(false, unattended), (true, staffed)] {
+            let input = with(|i| {
+                moved_to(i, "2026-06-10T12:00:00+03:00");
+                i.now.trust = trust;
+                i.lane.staffed = at_hand;
+                i.view.vendor = vendor.clone();
+            });
+            assert_eq!(says(&input), expected, "{name}, staffed {at_hand}");
+            if expected == Says::Admit && !at_hand {
+                assert!(admitted(&input).clock_doubt, "{name}: flagged");
+            }
+        }
+    }
+}
+
+/// durations belong to the monotonic clock, as far as it has been running.
+#[test]
+fn a_clock_that_is_set_neither_shortens_nor_lengthens_a_pause() {
+    let (hour, pause) = (3_600_000, Rule::MinInterval(60));
+    for (name, wall_ago_ms, elapsed_ms, soon, again) in [
+        ("not set", 30_000, Some(30_000), true, true),
+        ("set an hour ahead", 30_000 + hour, Some(30_000), true, true),
+        ("set an hour back", 30_000 - hour, Some(30_000), true, true),
+        ("set back, and the pause is over", 61_000 - hour, Some(61_000), false, true),
+        ("set back, and ten minutes are over", 601_000 - hour, Some(601_000), false, false),
+        ("after a boot: as the wall clock says", 61_000, None, false, true),
+        ("after a boot with a clock that is behind", -hour, None, true, false),
+    ] {
+        let paused = with(|i| {
+            rules(i, &[Rule::Unlimited, pause.clone()]);
+            used(i, 1, 1, 0);
+            let last = i.view.uses.last.as_mut().unwrap();
+            (last.at_ms, last.elapsed_ms) = (i.now.wall_ms - wall_ago_ms, elapsed_ms);
+        });
+        assert_eq!(says(&paused), if soon { Says::Refuse(Reason::TooSoon) } else { Says::Admit }, "{name}: pause");
+        let shown_again = with(|i| {
+            used(i, 1, 1, 0);
+            let at_ms = i.now.wall_ms - wall_ago_ms;
+            i.view.uses.unopened = Some(Unopened { event: event_id(8), at_ms, places: vec![LOT], elapsed_ms });
+        });
+        let answer = if again { Says::Admit } else { Says::Refuse(Reason::AlreadyUsed) };
+        assert_eq!(says(&shown_again), answer, "{name}: shown again");
+    }
 }

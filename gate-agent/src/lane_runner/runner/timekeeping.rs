@@ -1,0 +1,44 @@
+//! What time it is at the lane: read once per event, raised by signed time, taken back by the venue's root alone.
+
+use gate_core::event::EventBody;
+use gate_core::time::{ClockAnomaly, Now};
+
+use super::{Ports, Runner};
+use crate::lane_runner::Job;
+use crate::sync::engine::SignedMoment;
+
+impl<P: Ports> Runner<P> {
+    /// This moment; a step of the system clock is recorded.
+    pub(super) fn now(&mut self) -> Now {
+        let (now, anomaly) = self.time.now(self.ports.clocks());
+        if let Some(anomaly) = anomaly {
+            tracing::warn!(expected_ms = anomaly.expected_ms, read_ms = anomaly.read_ms, "the system clock stepped");
+            self.write(None, now, EventBody::ClockStepped(anomaly));
+        }
+        now
+    }
+
+    /// The cloud said what time it is, and signed it.
+    pub fn signed(&mut self, signed: SignedMoment) {
+        self.time.hear_signed(signed.ms, signed.heard_us);
+        let floor_ms = self.time.floor_ms();
+        self.ports.store(Job::RaiseFloor { floor_ms });
+    }
+
+    /// The replica may have heard that signed time was wrong.
+    pub(super) fn hear_time_reset(&mut self) {
+        let Ok(Some((number, floor_ms))) = self.replica.time_reset(self.time_reset) else { return };
+        self.time_reset = Some(number);
+        let before = self.now();
+        self.time.take_back(floor_ms.max(crate::daemon::BUILD_FLOOR_MS));
+        let now = self.now();
+        tracing::warn!(
+            believed_ms = before.wall_ms,
+            now_ms = now.wall_ms,
+            number,
+            "the venue's word takes signed time back"
+        );
+        let anomaly = ClockAnomaly { expected_ms: before.wall_ms, read_ms: now.wall_ms };
+        self.write(None, now, EventBody::ClockStepped(anomaly));
+    }
+}
