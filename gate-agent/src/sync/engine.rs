@@ -147,6 +147,30 @@ enum Trouble {
     Store(StoreError),
 }
 
+impl Trouble {
+    /// Whether the cloud is there and only its news can't be had: it refuses the question, or what it sent does not hold.
+    fn is_about_news(&self) -> bool {
+        match self {
+            Self::Road(error) => {
+                matches!(error, SyncError::Refused { status: 400..=499, .. })
+                    && error.is_a_verdict()
+                    && error.code() != Some("device_revoked")
+            }
+            Self::Store(StoreError::Replica(ReplicaError::Refused(_))) => true,
+            Self::Store(_) => false,
+        }
+    }
+}
+
+impl std::fmt::Display for Trouble {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Road(error) => error.fmt(f),
+            Self::Store(error) => error.fmt(f),
+        }
+    }
+}
+
 impl From<SyncError> for Trouble {
     fn from(error: SyncError) -> Self {
         Self::Road(error)
@@ -295,6 +319,14 @@ impl<T: Transport, S: Store> Engine<T, S> {
                 }
                 let now_us = self.surroundings.now().mono_us;
                 self.session.done(Outcome::NotTaken, now_us, number(self.surroundings.random()));
+                self.pace();
+                (self.ears.link)(self.session.link());
+                Step::Did
+            }
+            Err(trouble) if action == Action::Pull && trouble.is_about_news() => {
+                tracing::warn!(%trouble, "what the cloud says about changes can't be taken; events still go up");
+                let now_us = self.surroundings.now().mono_us;
+                self.session.done(Outcome::NotTold, now_us, number(self.surroundings.random()));
                 self.pace();
                 (self.ears.link)(self.session.link());
                 Step::Did

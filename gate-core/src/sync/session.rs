@@ -46,6 +46,9 @@ pub enum Outcome {
     CloudBehind,
     /// The cloud answered and did not take the events: it says that something is wrong with them, or with their device.
     NotTaken,
+    /// The cloud answered, and what it said about changes can't be taken: it refuses the question, or its answer is not
+    /// believed. Events still go up.
+    NotTold,
     /// No proper answer: no network, a captive portal, an error of the server.
     Failed {
         /// The server asked for this pause, seconds.
@@ -73,6 +76,9 @@ pub struct Session {
     /// The same for pushes alone: a cloud that does not take events may have news all the same.
     push_failures: u32,
     push_not_before_us: u64,
+    /// And for pulls alone: a cloud whose news can't be taken may take events all the same.
+    pull_failures: u32,
+    pull_not_before_us: u64,
     pace_until_us: u64,
     pull_wanted: bool,
     /// The last answer said that there is more.
@@ -106,6 +112,8 @@ impl Default for Session {
             not_before_us: 0,
             push_failures: 0,
             push_not_before_us: 0,
+            pull_failures: 0,
+            pull_not_before_us: 0,
             pace_until_us: 0,
             pull_wanted: true,
             unfinished: false,
@@ -129,20 +137,21 @@ impl Session {
         let to_push = pending_events > 0 || self.confirm == Confirm::Head || now_us >= self.show_at_us;
         let may_push = now_us >= self.push_not_before_us;
         // While offline the small question goes first: it costs nothing if the answer does not come.
-        if self.link != Link::Online
+        let to_pull = self.link != Link::Online
             || self.unfinished
             // A revocation does not wait until a month's events are up.
             || self.hinted
             || (self.pull_wanted && !(to_push && may_push))
-            || now_us >= poll_at
-        {
+            || now_us >= poll_at;
+        let pull_at = if to_pull { self.pull_not_before_us } else { poll_at.max(self.pull_not_before_us) };
+        if to_pull && now_us >= pull_at {
             Action::Pull
         } else if to_push && may_push {
             Action::Push
         } else if to_push {
-            Action::WaitUntil(poll_at.min(self.push_not_before_us))
+            Action::WaitUntil(pull_at.min(self.push_not_before_us))
         } else {
-            Action::WaitUntil(poll_at.min(self.show_at_us))
+            Action::WaitUntil(pull_at.min(self.show_at_us))
         }
     }
 
@@ -172,9 +181,13 @@ impl Session {
                     self.confirm = Confirm::Head;
                 }
                 self.last_pull_us = now_us;
+                self.pull_failures = 0;
+                self.pull_not_before_us = 0;
             }
             Outcome::CloudBehind => {
                 self.worked();
+                self.pull_failures = 0;
+                self.pull_not_before_us = 0;
                 self.pull_wanted = false;
                 self.unfinished = false;
                 self.hinted = false;
@@ -189,6 +202,12 @@ impl Session {
                 self.hinted = self.pull_wanted;
                 self.push_not_before_us = now_us.saturating_add(backoff(self.push_failures, random));
                 self.push_failures = self.push_failures.saturating_add(1);
+            }
+            Outcome::NotTold => {
+                self.worked();
+                self.pulled_last = true;
+                self.pull_not_before_us = now_us.saturating_add(backoff(self.pull_failures, random));
+                self.pull_failures = self.pull_failures.saturating_add(1);
             }
             Outcome::Failed { retry_after_s } => {
                 self.link = if self.link == Link::Never { Link::Never } else { Link::Offline };
@@ -233,6 +252,8 @@ impl Session {
         self.not_before_us = 0;
         self.push_failures = 0;
         self.push_not_before_us = 0;
+        self.pull_failures = 0;
+        self.pull_not_before_us = 0;
         self.pull_wanted = true;
     }
 
@@ -387,6 +408,38 @@ mod tests {
         session.link_up();
         session.done(Outcome::Pulled { more: false }, now, 0);
         assert_eq!(session.next(now, 3), Action::Push);
+    }
+
+    #[test]
+    fn a_cloud_whose_news_cannot_be_taken_still_gets_the_events_and_is_not_hammered() {
+        let mut session = Session::default();
+        let (mut now, mut left, mut asked) = (0, 20, vec![]);
+        while now < 300_000_000 {
+            match session.next(now, left) {
+                Action::Pull => {
+                    asked.push(now);
+                    session.done(Outcome::NotTold, now, now.wrapping_mul(0x9e37_79b9));
+                    assert_eq!(session.link(), Link::Online, "it answers");
+                }
+                Action::Push => {
+                    let head_only = left == 0;
+                    left = left.saturating_sub(1);
+                    session.done(Outcome::Pushed { head_only }, now, 0);
+                }
+                Action::WaitUntil(until) => {
+                    assert!(until > now && until - now <= BACKOFF_MAX_US, "{now} to {until}");
+                    now = until;
+                }
+            }
+            assert!(left == 0 || now == 0, "{left} events wait behind news that can't be taken");
+            session.hinted();
+        }
+        assert!((10..25).contains(&asked.len()), "{asked:?}");
+        session.done(Outcome::Pulled { more: false }, now, 0);
+        session.hinted();
+        assert_eq!(session.next(now, 1), Action::Push, "news and events take turns");
+        session.done(Outcome::Pushed { head_only: false }, now, 0);
+        assert_eq!(session.next(now, 0), Action::Pull, "and nothing is held against it");
     }
 
     #[test]

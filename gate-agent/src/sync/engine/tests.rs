@@ -127,19 +127,17 @@ impl FakeCloud {
             Mishap::Twice => take(&mut state).and_then(|_| take(&mut state)),
             Mishap::OldReply => old.map_or_else(|| take(&mut state), Ok),
             Mishap::Stranger => Err(SyncError::Stranger("text/html".to_owned())),
-            Mishap::Busy => Err(SyncError::Refused {
-                status: 503,
-                code: "busy".to_owned(),
-                detail: None,
-                retry_after_s: Some(2),
-                statement: None,
-            }),
+            Mishap::Busy => Err(later(503, "busy", Some(2))),
         }
     }
 }
 
 fn refused(status: u16, code: &str) -> SyncError {
-    SyncError::Refused { status, code: code.to_owned(), detail: None, retry_after_s: None, statement: None }
+    later(status, code, None)
+}
+
+fn later(status: u16, code: &str, retry_after_s: Option<u32>) -> SyncError {
+    SyncError::Refused { status, code: code.to_owned(), detail: None, retry_after_s, statement: None }
 }
 
 impl Transport for FakeCloud {
@@ -597,4 +595,5 @@ async fn a_step_that_is_cut_off_is_simply_done_again() {
     }
 }
 
+mod news;
 mod testimony;
