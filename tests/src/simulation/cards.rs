@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context;
 use gate_agent::identity::{MachineFiles, bind_key, key_path, load_key_on};
@@ -35,7 +35,7 @@ pub struct TwoCards {
 
 impl World<'_> {
     /// Draws what happens to cards.
-    pub(super) fn plan_cards(&mut self) {
+    pub(super) fn plan_cards(&mut self) -> anyhow::Result<()> {
         let chaos_us = self.plan.chaos_us;
         let any = |world: &mut Self| usize::try_from(world.below(world.gates.len() as u64)).unwrap_or(0);
         if self.plan.set_back {
@@ -59,9 +59,29 @@ impl World<'_> {
             let (for_us, bound) = (10_000_000 + self.below(chaos_us / 3), self.percent(50));
             let other = usize::try_from(self.below(others.len() as u64)).unwrap_or(0);
             if let Some(other) = others.get(other) {
+                if bound {
+                    self.bind(one)?;
+                    self.bind(*other)?;
+                }
                 self.at(at, What::Fault(Fault::Swap(one, *other, for_us, bound)));
             }
         }
+        Ok(())
+    }
+
+    /// Seals a gate's key for a board of its own, as it is from the day of its enrolment.
+    fn bind(&mut self, gate: usize) -> anyhow::Result<()> {
+        let one = &mut self.gates[gate];
+        let board = one.folder.with_extension("board");
+        let serial = board.join("proc/device-tree/serial-number");
+        fs::create_dir_all(serial.parent().context("the serial number lies in a folder")?)?;
+        fs::write(&serial, one.made.enrolled.device.to_string())?;
+        let key = key_path(&one.folder);
+        fs::write(&key, one.made.key.to_bytes())?;
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o400))?;
+        anyhow::ensure!(bind_key(&one.folder, &MachineFiles::below(&board))?, "a key can be bound to a board");
+        one.board = Some(board);
+        Ok(())
     }
 
     fn copy_of(&self, gate: usize) -> PathBuf {
@@ -111,20 +131,12 @@ impl World<'_> {
 
     /// Two gates' cards are exchanged: where a key is bound to its board, neither gate goes on; where it is not, each takes
     /// itself for the other.
-    pub(super) fn swap_cards(&mut self, gates: (usize, usize), for_us: u64, bound: bool) -> anyhow::Result<()> {
-        for gate in [gates.0, gates.1] {
-            if bound {
-                let board = self.gates[gate].folder.with_extension("board");
-                bind(&self.gates[gate], &board)?;
-                self.gates[gate].board = Some(board);
-            }
-        }
+    pub(super) fn swap_cards(&mut self, gates: (usize, usize), for_us: u64, bound: bool) {
         self.tell(Some(gates.0), &format!("its card and that of {} are exchanged", self.gates[gates.1].made.name));
         self.watch.exchanged |= !bound;
         self.exchange = Some(Exchange { gates, bound });
         self.trade(gates, true);
         self.later(for_us, What::Fault(Fault::SwapBack));
-        Ok(())
     }
 
     /// The cards are put back, if they are not.
@@ -218,16 +230,4 @@ impl World<'_> {
         }
         Ok(())
     }
-}
-
-/// Seals a gate's key for a board of its own.
-fn bind(gate: &Gate, board: &Path) -> anyhow::Result<()> {
-    let serial = board.join("proc/device-tree/serial-number");
-    fs::create_dir_all(serial.parent().context("the serial number lies in a folder")?)?;
-    fs::write(&serial, gate.made.enrolled.device.to_string())?;
-    let key = key_path(&gate.folder);
-    fs::write(&key, gate.made.key.to_bytes())?;
-    fs::set_permissions(&key, fs::Permissions::from_mode(0o400))?;
-    anyhow::ensure!(bind_key(&gate.folder, &MachineFiles::below(board))?, "a key can be bound to a board");
-    Ok(())
 }

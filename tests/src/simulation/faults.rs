@@ -79,7 +79,7 @@ const YEAR_MS: i64 = 31_557_600_000;
 
 impl World<'_> {
     /// Draws the run's faults.
-    pub fn plan_faults(&mut self) {
+    pub fn plan_faults(&mut self) -> anyhow::Result<()> {
         let chaos_us = self.plan.chaos_us;
         for _ in 0..self.plan.faults {
             let at = 3_000_000 + self.below(chaos_us - 3_000_000);
@@ -134,13 +134,14 @@ impl World<'_> {
             let at = 3_000_000 + self.below(chaos_us - 3_000_000);
             self.at(at, What::Fault(Fault::Refusing(20_000_000)));
         }
-        self.plan_cards();
+        self.plan_cards()?;
         if self.plan.restore {
             let backup = first_backup + self.below(room);
             let restore = backup + 5_000_000 + self.below(room);
             self.at(backup, What::Fault(Fault::Backup));
             self.at(restore, What::Fault(Fault::Restore));
         }
+        Ok(())
     }
 
     /// Something breaks, or is mended.
@@ -258,7 +259,7 @@ impl World<'_> {
             Fault::KeepCopy(gate) => self.keep_copy(gate)?,
             Fault::SetBack(gate) => self.set_back(gate)?,
             Fault::Clone(gate) => self.clone_card(gate)?,
-            Fault::Swap(one, other, for_us, bound) => self.swap_cards((one, other), for_us, bound)?,
+            Fault::Swap(one, other, for_us, bound) => self.swap_cards((one, other), for_us, bound),
             Fault::SwapBack => self.swap_back(),
             Fault::Season(days, wakes) => self.season(days, wakes),
             Fault::Backup => {

@@ -206,7 +206,7 @@ impl<'a> World<'a> {
             let first = 1_000_000 + world.below(5_000_000);
             world.later(first, What::Visit(gate));
         }
-        world.plan_faults();
+        world.plan_faults()?;
         world.plan_office();
         let chaos_us = world.plan.chaos_us;
         world.at(chaos_us, What::Heal);
