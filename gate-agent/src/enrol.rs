@@ -7,6 +7,7 @@
 //! included, and nothing is moved before the cloud has agreed.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use ed25519_dalek::SigningKey;
 use gate_core::canonical;
@@ -14,12 +15,15 @@ use gate_core::ids::Hash;
 use gate_core::keys::PublicKey;
 use gate_core::statement::{Duty, Statement, StatementBody};
 use gate_core::sync::v1::{ENROL_PATH, Enrol, Enrolled, MEDIA_TYPE, Signed};
+use gate_core::time::{Now, Trust};
+use reqwest::Client;
 use reqwest::header::CONTENT_TYPE;
 
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::daemon;
 use crate::identity::{self, Identity, IdentityError, IdentityFile, MachineFiles};
-use crate::sync::transport::{CloudUrl, Limits, answer, client, taken_in};
+use crate::sync::transport::{CloudUrl, Limits, answer, client_by, describe, taken_in};
 use crate::sync::{Surroundings, SyncError, ThisMachine};
 
 /// Why a device could not be enrolled.
@@ -60,13 +64,44 @@ pub enum EnrolError {
     Answer(String),
 }
 
+/// Where the cloud is, and what reaches it.
+struct CloudAt {
+    url: String,
+    client: Client,
+}
+
+/// A machine that is no device yet, and so was never told the time. Its clock counts where NTP keeps it; elsewhere nobody
+/// knows the date, and the dates of certificates say nothing ([`crate::sync::tls`]).
+struct Unenrolled {
+    machine: ThisMachine,
+    clock: Clock,
+}
+
+impl Surroundings for Unenrolled {
+    fn now(&self) -> Now {
+        self.machine.now()
+    }
+
+    fn believed(&self) -> Now {
+        let reading = self.clock.read();
+        let trust = if reading.ntp { Trust::Ntp } else { Trust::Unknown };
+        Now { wall_ms: reading.system_ms, trust, ..self.machine.now() }
+    }
+
+    fn random(&self) -> [u8; 32] {
+        self.machine.random()
+    }
+}
+
 /// Makes this machine the device of the gate that a one-time code belongs to.
 ///
 /// Done again with the same code, it finishes what was cut off; a machine that is enrolled already refuses another code
 /// before it is spent.
 pub async fn enrol(config: &Config, typed_code: &str) -> Result<Identity, EnrolError> {
     let machine = MachineFiles::here();
-    enrol_into(&config.data_dir, &machine, &config.cloud_url, typed_code, |file| {
+    let clock = Arc::new(Unenrolled { machine: ThisMachine::default(), clock: Clock::new(&config.ntp_marker) });
+    let cloud = CloudAt { url: config.cloud_url.clone(), client: client_by(Limits::default(), clock, None)? };
+    enrol_into(&config.data_dir, &machine, &cloud, typed_code, |file| {
         let mut replica = daemon::open_replica(config).map_err(|e| format!("{e:#}"))?;
         let now = ThisMachine::default().now();
         replica.set_identity(&file.identity, &file.enrolled(), now).map_err(|e| e.to_string())
@@ -78,16 +113,16 @@ pub async fn enrol(config: &Config, typed_code: &str) -> Result<Identity, EnrolE
 async fn enrol_into(
     data_dir: &Path,
     machine: &MachineFiles,
-    cloud_url: &str,
+    cloud: &CloudAt,
     typed_code: &str,
     store: impl FnOnce(&IdentityFile) -> Result<(), String>,
 ) -> Result<Identity, EnrolError> {
     let code = Hash::of("gateenrolcode/1", plain_code(typed_code)?.as_bytes());
     let of_another = identity::load_key_on(data_dir, machine).is_err_and(|error| error.is_other_machine());
     let file = if of_another {
-        take_over(data_dir, machine, cloud_url, typed_code, code).await?
+        take_over(data_dir, machine, cloud, typed_code, code).await?
     } else {
-        begin_or_finish(data_dir, machine, cloud_url, typed_code, code).await?
+        begin_or_finish(data_dir, machine, cloud, typed_code, code).await?
     };
     store(&file).map_err(EnrolError::Database)?;
     Ok(file.identity)
@@ -97,7 +132,7 @@ async fn enrol_into(
 async fn begin_or_finish(
     data_dir: &Path,
     machine: &MachineFiles,
-    cloud_url: &str,
+    cloud: &CloudAt,
     typed_code: &str,
     code: Hash,
 ) -> Result<IdentityFile, EnrolError> {
@@ -110,7 +145,7 @@ async fn begin_or_finish(
             std::fs::create_dir_all(data_dir)
                 .map_err(|why| IdentityError::File { path: data_dir.to_path_buf(), why })?;
             let key = identity::device_key_on(&identity::key_path(data_dir), machine)?;
-            let (identity, enrolled) = ask(cloud_url, typed_code, &key, &model(), daemon::SOFTWARE).await?;
+            let (identity, enrolled) = ask(cloud, typed_code, &key, &model(), daemon::SOFTWARE).await?;
             keep(data_dir, &identity, &enrolled, code)
         }
     }
@@ -121,13 +156,13 @@ async fn begin_or_finish(
 async fn take_over(
     data_dir: &Path,
     machine: &MachineFiles,
-    cloud_url: &str,
+    cloud: &CloudAt,
     typed_code: &str,
     code: Hash,
 ) -> Result<IdentityFile, EnrolError> {
     let _lock = daemon::lock(data_dir).map_err(|error| EnrolError::Running(format!("{error:#}")))?;
     let key = identity::next_key(data_dir, machine)?;
-    let (identity, enrolled) = ask(cloud_url, typed_code, &key, &model(), daemon::SOFTWARE).await?;
+    let (identity, enrolled) = ask(cloud, typed_code, &key, &model(), daemon::SOFTWARE).await?;
     let aside = identity::set_aside(data_dir)?;
     tracing::warn!(folder = %aside.display(), "what the card's other machine knew is kept aside");
     keep(data_dir, &identity, &enrolled, code)
@@ -155,22 +190,20 @@ pub fn plain_code(typed: &str) -> Result<String, EnrolError> {
 }
 
 /// Asks the cloud to enrol this key, and believes the answer only if it holds together.
-pub async fn ask(
-    cloud_url: &str,
+async fn ask(
+    cloud: &CloudAt,
     typed_code: &str,
     key: &SigningKey,
     model: &str,
     software: &str,
 ) -> Result<(Identity, Enrolled), EnrolError> {
-    let url = CloudUrl::parse(cloud_url)?;
+    let url = CloudUrl::parse(&cloud.url)?;
     let code = plain_code(typed_code)?;
     let body =
         Enrol { code, key: PublicKey::from(key), model: model.to_owned(), software: software.to_owned() }.sign(key);
-    let sent =
-        client(Limits::default())?.post(url.http(ENROL_PATH)).header(CONTENT_TYPE, MEDIA_TYPE).body(body).send().await;
-    let response = sent.map_err(|e| {
-        SyncError::Unreachable(if e.is_timeout() { "no answer in time".to_owned() } else { e.to_string() })
-    })?;
+    let asked = cloud.client.post(url.http(ENROL_PATH)).header(CONTENT_TYPE, MEDIA_TYPE).body(body);
+    let sent = asked.send().await;
+    let response = sent.map_err(|error| SyncError::Unreachable(describe(&error)))?;
     let bytes = match answer(taken_in(response).await?) {
         Ok(bytes) => bytes,
         Err(error) if error.code() == Some("enrolment_code") => return Err(EnrolError::Expired),
@@ -178,7 +211,7 @@ pub async fn ask(
     };
     let enrolled: Enrolled = canonical::decode(&bytes).map_err(|e| EnrolError::Answer(e.to_string()))?;
     check(&enrolled, &PublicKey::from(key))?;
-    Ok((Identity::of(&enrolled, cloud_url), enrolled))
+    Ok((Identity::of(&enrolled, &cloud.url), enrolled))
 }
 
 /// Whether an answer holds together: every statement is the root's, one names our key as the device of our gate, and the

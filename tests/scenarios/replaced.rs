@@ -1,5 +1,7 @@
 //! A dead gate gets a new card: the old identity is fenced by that alone, and the new one knows what the old one did.
 
+use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -9,7 +11,7 @@ use gate_core::decision::Verdict;
 use gate_core::reason::Reason;
 use gate_tests::clock::Deadline;
 use gate_tests::world::device::{Device, Passes, Post};
-use gate_tests::world::{Cloud, Office, memory_folder, text_at};
+use gate_tests::world::{Certificates, Cloud, Link, Mode, NAME, Office, free_address, memory_folder, program, text_at};
 use serde_json::json;
 
 /// Passes that were used before the machine died.
@@ -75,4 +77,43 @@ async fn a_new_card_serves_with_what_the_old_one_did_and_the_old_one_is_fenced()
     drop((engine, old, new, cloud));
     std::fs::remove_dir_all(&world)?;
     Ok(())
+}
+
+/// A new card in a machine without a battery believes that it is another year, and the cloud's certificate says that it is
+/// not good then. A machine that NTP keeps knows better.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_card_that_does_not_know_the_date_is_enrolled_and_one_that_does_insists_on_it() -> anyhow::Result<()> {
+    let world = memory_folder("gate-enrol-dates")?;
+    let certificates = Arc::new(Certificates::new()?);
+    let address = free_address()?;
+    let road = Link::open_tls(address, certificates.clone()).await?;
+    let authority = format!("{NAME}:{}", road.address().port());
+    let cloud = Cloud::serve(&world, address, std::slice::from_ref(&authority)).await?;
+    let office = Office::first_login(address).await?;
+    let zone = text_at(&office.post("/zones", &json!({"name": "Lot", "capacity": 100})).await?, "/id")?;
+    let plan = json!({"name": "Entrance", "direction": "in", "zone_id": zone, "egress": "scan"});
+    let gate = text_at(&office.post("/gates", &plan).await?, "/id")?;
+    let code = text_at(&office.post(&format!("/gates/{gate}/enrolment"), &json!({})).await?, "/code")?;
+    let (trusted, marker, config) = (world.join("authority.pem"), world.join("ntp"), world.join("gate-agent.toml"));
+    std::fs::write(&trusted, certificates.authority())?;
+    let text = format!(
+        "data_dir = {:?}\ncloud_url = \"https://{authority}\"\n[clock]\nntp_marker = {marker:?}\n",
+        world.join("state")
+    );
+    std::fs::write(&config, text)?;
+    let enrol = || {
+        let mut command = Command::new(program("gate-agent")?);
+        command.arg("enrol").arg(&code).arg("--config").arg(&config).env("SSL_CERT_FILE", &trusted);
+        let said = command.output()?;
+        anyhow::Ok((said.status.success(), String::from_utf8_lossy(&said.stderr).into_owned()))
+    };
+    road.set(Mode::Expired);
+    std::fs::write(&marker, "")?;
+    let (enrolled, said) = tokio::task::block_in_place(enrol)?;
+    assert!(!enrolled && said.contains("certificate"), "it knows the date: {said}");
+    std::fs::remove_file(&marker)?;
+    let (enrolled, said) = tokio::task::block_in_place(enrol)?;
+    assert!(enrolled, "nobody knows the date: {said}");
+    drop(cloud);
+    Ok(std::fs::remove_dir_all(&world)?)
 }

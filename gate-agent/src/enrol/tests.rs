@@ -101,7 +101,7 @@ async fn an_enrolment_that_was_cut_off_is_finished_by_doing_it_again() {
 
     // A wrong code, a typing mistake, a lost answer: nothing is stored but the key.
     let go = async |code: &str| {
-        enrol_into(&data, &machine, &url, code, |file| {
+        enrol_into(&data, &machine, &cloud_at(&url), code, |file| {
             let mut replica = crate::replica::testing::open(&data.join("replica.db"), 1);
             replica
                 .set_identity(&file.identity, &file.enrolled(), crate::replica::testing::at(0))
@@ -116,7 +116,8 @@ async fn an_enrolment_that_was_cut_off_is_finished_by_doing_it_again() {
     assert!(IdentityFile::load(&identity::identity_path(&data)).unwrap().is_none());
     // The database can't be written: the identity is kept, and the cloud is not asked again.
     cloud.lock().unwrap().1 = false;
-    let failed = enrol_into(&data, &machine, &url, "ABCD-EFGH", |_| Err("the disk is full".to_owned())).await;
+    let failed =
+        enrol_into(&data, &machine, &cloud_at(&url), "ABCD-EFGH", |_| Err("the disk is full".to_owned())).await;
     assert!(matches!(failed, Err(EnrolError::Database(_))));
     let asked = cloud.lock().unwrap().0;
     let identity = go("abcdefgh").await.unwrap();
@@ -141,7 +142,7 @@ async fn a_card_of_another_machine_is_enrolled_again_and_loses_nothing() {
         replica.set_identity(&file.identity, &file.enrolled(), now).map_err(|e| e.to_string())
     };
     let (cloud, url) = a_cloud(false).await;
-    enrol_into(&data, &first, &url, "ABCD-EFGH", store).await.unwrap();
+    enrol_into(&data, &first, &cloud_at(&url), "ABCD-EFGH", store).await.unwrap();
     let files = |dir: &Path| {
         let mut files = std::collections::BTreeMap::new();
         for entry in std::fs::read_dir(dir).unwrap() {
@@ -155,10 +156,10 @@ async fn a_card_of_another_machine_is_enrolled_again_and_loses_nothing() {
     let before = files(&data);
 
     // A wrong code or a cloud that does not answer: the card is as it was, but for the key that waits.
-    let wrong = enrol_into(&data, &second, &url, "WXYZ-9999", store).await;
+    let wrong = enrol_into(&data, &second, &cloud_at(&url), "WXYZ-9999", store).await;
     assert!(matches!(wrong, Err(EnrolError::Expired)), "{:?}", wrong.map(|_| ()));
     cloud.lock().unwrap().1 = true;
-    assert!(enrol_into(&data, &second, &url, "ABCD-EFGH", store).await.is_err());
+    assert!(enrol_into(&data, &second, &cloud_at(&url), "ABCD-EFGH", store).await.is_err());
     cloud.lock().unwrap().1 = false;
     let waiting = std::fs::read(data.join("device.next-key")).unwrap();
     let mut kept = files(&data);
@@ -168,11 +169,11 @@ async fn a_card_of_another_machine_is_enrolled_again_and_loses_nothing() {
 
     // The agent that shows the fault must be stopped first.
     let running = daemon::lock(&data).unwrap();
-    let refused = enrol_into(&data, &second, &url, "ABCD-EFGH", store).await;
+    let refused = enrol_into(&data, &second, &cloud_at(&url), "ABCD-EFGH", store).await;
     assert!(matches!(refused, Err(EnrolError::Running(_))), "{:?}", refused.map(|_| ()));
     drop(running);
 
-    enrol_into(&data, &second, &url, "ABCD-EFGH", store).await.unwrap();
+    enrol_into(&data, &second, &cloud_at(&url), "ABCD-EFGH", store).await.unwrap();
     let now = std::fs::read(identity::key_path(&data)).unwrap();
     assert!(now == waiting, "one key from the first try to the last");
     identity::load_key_on(&data, &second).unwrap();
@@ -211,4 +212,9 @@ fn a_card_that_was_set_aside_half_is_set_aside_again() {
         assert_eq!(identity::load_key_on(&data, &second).unwrap().to_bytes(), key.to_bytes(), "{moved:03b}");
         identity::load_key_on(&aside, &first).unwrap();
     }
+}
+
+/// A cloud that is reached without TLS.
+fn cloud_at(url: &str) -> CloudAt {
+    CloudAt { url: url.to_owned(), client: crate::sync::transport::client(Limits::default()).unwrap() }
 }
