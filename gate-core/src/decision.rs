@@ -18,7 +18,7 @@ use crate::pass::{Claims, Defect, Finding, MalformedWhy, PassFlags, ScannedPass}
 use crate::product::{OfflineScope, Product, ProductKind, Rule, SUBSCRIPTION_STALENESS_S, SecondScan};
 use crate::reason::Reason;
 use crate::time::{LocalMoment, Now, ServiceDay, Trust};
-use crate::view::{Egress, LaneContext, LastUse, PassStanding, Readiness, ReplicaView, Unopened};
+use crate::view::{Egress, LaneContext, LastUse, PassStanding, Readiness, ReplicaView, Unopened, Uses};
 
 pub use allowance::Allowance;
 pub use explain::{Check, Outcome, Step, circumstances, explain};
@@ -34,7 +34,8 @@ pub use replay::{Recorded, Replayed, replay};
 /// 4: whoever is let in again to make up for an opening of which nobody knows takes a place like everybody, and the first
 ///    one's is free: with a recount between the two nobody would have counted.
 /// 5: how long ago something was here is told by the monotonic clock where that has been running since (`since_ms`). A vendor
-///    who does not trade every day is not judged by a date that is not known: staff are asked, where there are any.
+///    who does not trade every day is not judged by a date that is not known: staff are asked, where there are any. Whoever
+///    shows a used pass is told of the use, not of the way out since.
 pub const RULES_VERSION: u16 = 5;
 
 /// An authorised pass whose opening is unknown may be presented again for this long, milliseconds.
@@ -182,12 +183,17 @@ fn reason_of(defect: Defect) -> Reason {
     }
 }
 
-/// Whether it helps to say when and where the pass was used.
-fn tells_use(reason: Reason) -> bool {
-    matches!(
-        reason,
-        Reason::AlreadyUsed | Reason::UsedToday | Reason::NoUsesLeft | Reason::AlreadyInside | Reason::TooSoon
-    )
+/// When and where the pass was used, where it helps to say so (A29).
+fn use_told(reason: Reason, uses: &Uses) -> Option<&LastUse> {
+    if reason == Reason::AlreadyUsed {
+        uses.first_use()
+    } else if matches!(reason, Reason::UsedToday | Reason::NoUsesLeft) {
+        uses.newest_use()
+    } else if matches!(reason, Reason::AlreadyInside | Reason::TooSoon) {
+        uses.last.as_ref()
+    } else {
+        None
+    }
 }
 
 /// Builds refusals of one presentation.
@@ -201,7 +207,7 @@ impl Refuser<'_> {
         Verdict::Refuse(Refusal {
             reason,
             pass: self.claims.map(Claims::id),
-            last: if tells_use(reason) { self.view.uses.last.clone() } else { None },
+            last: use_told(reason, &self.view.uses).cloned(),
             right_gates: if reason == Reason::WrongGate { self.view.right_gates.clone() } else { vec![] },
             romanian: self.claims.is_some_and(|c| c.flags.has(PassFlags::ROMANIAN)),
         })
@@ -311,7 +317,7 @@ fn decide_entry(
                 reason: *reason,
                 also: also.to_vec(),
                 text: view.product.as_ref().and_then(|product| product.attention.clone()),
-                last: if questions.iter().any(|reason| tells_use(*reason)) { view.uses.last.clone() } else { None },
+                last: questions.iter().find_map(|reason| use_told(*reason, &view.uses)).cloned(),
                 admission,
             }),
         },

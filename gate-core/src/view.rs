@@ -94,13 +94,32 @@ pub struct Uses {
     pub today: u32,
     /// The newest admission, in or out.
     pub last: Option<LastUse>,
+    /// The first one that charged it, where that is not `last`: what whoever shows a used pass is told. Absent in all that
+    /// was written before there was this field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_charged: Option<LastUse>,
+    /// The newest one that charged it, where that is not `last`: somebody left, or came back free of charge, since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newest_charged: Option<LastUse>,
     /// The newest one that led in, if no exit followed.
     pub inside: bool,
     /// An admission at this gate whose opening is not known to have happened: it may be presented again.
     pub unopened: Option<Unopened>,
 }
 
-/// The newest admission of a pass.
+impl Uses {
+    /// When and where a pass that may be used once was used.
+    pub(crate) fn first_use(&self) -> Option<&LastUse> {
+        self.first_charged.as_ref().or(self.last.as_ref())
+    }
+
+    /// When and where it was used last: not where it was seen last.
+    pub(crate) fn newest_use(&self) -> Option<&LastUse> {
+        self.newest_charged.as_ref().or(self.last.as_ref())
+    }
+}
+
+/// One admission of a pass; the newest, unless it is said otherwise.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct LastUse {
     /// When, Unix milliseconds.

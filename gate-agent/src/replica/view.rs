@@ -365,26 +365,30 @@ fn uses(db: &Connection, side: i64, pass: &PassId, today: Option<ServiceDay>, no
     let charged = seen.iter().filter(|seen| seen.row.charged);
     let today = today.map(|day| i64::from(day.0));
     let newest = seen.iter().max_by_key(|seen| (seen.order_ms, seen.row.own, &seen.event));
-    let last = match newest {
-        None => None,
-        Some(newest) => {
-            let gate = keys::gate_of(newest.row.gate);
-            let row: Option<GateRow> = keys::setting(db, side, keys::GATE, &newest.row.gate)?;
-            let direction = direction_of(newest.row.direction);
-            Some(LastUse {
-                at_ms: newest.row.at_ms,
-                gate,
-                gate_name: row.map_or_else(String::new, |row| row.name),
-                direction,
-                elapsed_ms: elapsed_ms(db, newest.row.own, now)?,
-            })
-        }
+    let told = |seen: &Seen| -> rusqlite::Result<LastUse> {
+        let row: Option<GateRow> = keys::setting(db, side, keys::GATE, &seen.row.gate)?;
+        Ok(LastUse {
+            at_ms: seen.row.at_ms,
+            gate: keys::gate_of(seen.row.gate),
+            gate_name: row.map_or_else(String::new, |row| row.name),
+            direction: direction_of(seen.row.direction),
+            elapsed_ms: elapsed_ms(db, seen.row.own, now)?,
+        })
     };
+    let last = newest.map(told).transpose()?;
+    // Nearly always it is the newest one that charged the pass: it is said once.
+    let unless_last = |one: Option<&Seen>| {
+        one.filter(|one| newest.is_some_and(|newest| newest.event != one.event)).map(told).transpose()
+    };
+    let first_charged = unless_last(charged.clone().min_by_key(|seen| (seen.order_ms, seen.row.own, &seen.event)))?;
+    let newest_charged = unless_last(charged.clone().max_by_key(|seen| (seen.order_ms, seen.row.own, &seen.event)))?;
     Ok(Uses {
         total: count(charged.clone().count()),
         today: count(charged.filter(|seen| Some(seen.row.day) == today).count()),
         inside: last.as_ref().is_some_and(|last| last.direction == Direction::In),
         last,
+        first_charged,
+        newest_charged,
         unopened: unopened(db, &seen, now)?,
     })
 }

@@ -244,6 +244,38 @@ fn a_second_scan_by_policy_and_staff() {
     );
 }
 
+/// A29: whoever comes again is told of the use, and not of where the pass was seen since.
+#[test]
+fn a_used_pass_says_when_it_was_used_also_after_its_holder_left() {
+    let at = |ago_s: i64, direction| LastUse { at_ms: NOON * 1000 - ago_s * 1000, ..last_use(direction) };
+    let (monday, noon, out) = (at(86_400, Direction::In), at(600, Direction::In), at(60, Direction::Out));
+    let pause = [Rule::Unlimited, Rule::MinInterval(3600)];
+    for (name, rules_of, uses, reason, told) in [
+        ("single", vec![Rule::Single], 2, Reason::AlreadyUsed, &monday),
+        ("ten entries", vec![Rule::Times(2)], 2, Reason::NoUsesLeft, &noon),
+        ("daily", vec![Rule::PerDay(1)], 1, Reason::UsedToday, &noon),
+        ("a pause since it was seen", pause.to_vec(), 2, Reason::TooSoon, &out),
+    ] {
+        for staffed in [false, true] {
+            let input = with(|i| {
+                rules(i, &rules_of);
+                used(i, uses, 1, 60);
+                i.lane.staffed = staffed;
+                i.view.product.as_mut().unwrap().second_scan = SecondScan::Soft;
+                i.view.uses.last = Some(out.clone());
+                i.view.uses.first_charged = Some(monday.clone());
+                i.view.uses.newest_charged = Some(noon.clone());
+            });
+            let (said, last) = match input.replay() {
+                Verdict::Refuse(refusal) => (refusal.reason, refusal.last),
+                Verdict::Ask(question) => (question.reason, question.last),
+                Verdict::Admit(admission) => panic!("{name}: {admission:?}"),
+            };
+            assert_eq!((said, last.as_ref()), (reason, Some(told)), "{name}, staffed {staffed}");
+        }
+    }
+}
+
 #[test]
 fn staff_are_asked_about_everything_they_must_look_at() {
     let question = |change: fn(&mut DecisionInput)| {

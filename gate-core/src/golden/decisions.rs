@@ -14,7 +14,7 @@ use crate::ids::{Cti, Direction, Hash, ZoneId};
 use crate::pass::{Defect, Finding, MalformedWhy, PassFlags};
 use crate::product::{OfflineScope, Product, ProductKind, Rule, RuleText, SecondScan};
 use crate::time::{DayRule, ServiceDay, Trust};
-use crate::view::{Egress, PassRow, PassStanding, Readiness, Unopened, Uses, Vendor, ZoneSpace};
+use crate::view::{Egress, LastUse, PassRow, PassStanding, Readiness, Unopened, Uses, Vendor, ZoneSpace};
 
 /// Most things are as they should be, so that every depth of a decision is reached.
 fn rarely(dice: &mut Dice) -> bool {
@@ -108,6 +108,8 @@ fn presentation(example: &DecisionInput, seed: u64) -> DecisionInput {
         total: dice.one_of(&[0, 0, 0, 1, 2, 5]),
         today: dice.one_of(&[0, 0, 1, 3]),
         last: last.map(last_use),
+        first_charged: rarely(dice).then(|| LastUse { at_ms: NOON * 1000 - 90_000, ..last_use(Direction::In) }),
+        newest_charged: rarely(dice).then(|| LastUse { at_ms: NOON * 1000 - 80_000, ..last_use(Direction::In) }),
         inside: last == Some(Direction::In),
         unopened: rarely(dice).then(|| {
             let ago_ms = dice.below(700_000) as i64;

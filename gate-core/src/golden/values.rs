@@ -111,6 +111,8 @@ fn full_input() -> crate::decision::DecisionInput {
             direction: Direction::Out,
             elapsed_ms: None,
         }),
+        first_charged: Some(last_use(Direction::In)),
+        newest_charged: None,
         inside: true,
         unopened: Some(Unopened {
             event: event_id(3),

@@ -5,7 +5,7 @@ use gate_core::ids::{BootId, Direction, EventId};
 use gate_core::occupancy::{ActorCount, Basis, Recount};
 use gate_core::sync::v1::{Change, UseMark, ZoneTally};
 use gate_core::time::Now;
-use gate_core::view::{PassStanding, ReplicaView, Uses};
+use gate_core::view::{LastUse, PassStanding, ReplicaView, Uses};
 use uuid::Uuid;
 
 use crate::replica::Replica;
@@ -144,6 +144,26 @@ fn a_view_says_what_happened_to_the_pass() {
             assert!(["North", "South"].contains(&last.gate_name.as_str()), "{name}: {}", last.gate_name);
         }
     }
+}
+
+#[test]
+fn the_use_of_a_pass_is_told_apart_from_where_it_was_seen_last() {
+    let folder = Folder::new("charged");
+    let mut venue = Venue::new();
+    let mut replica = venue.gate(&folder.db());
+    admit(&mut replica, 7, 0, 1_000);
+    let uses = look(&replica, 7, 2_000).uses;
+    assert_eq!((uses.first_charged, uses.newest_charged), (None, None), "it is the newest movement");
+    // Used elsewhere too while nobody knew, and out again.
+    let second = UseMark { gate: OTHER_GATE, ..mark(OTHER_DEVICE, 0, 7, 5_000, false) };
+    let left = UseMark { direction: Direction::Out, charged: false, ..mark(OTHER_DEVICE, 1, 7, 9_000, false) };
+    let reply = venue.reply(vec![Change::Use(second), Change::Use(left)], T0 + 10_000);
+    replica.apply(&reply, at(10_000)).unwrap();
+    let uses = look(&replica, 7, 20_000).uses;
+    let when = |one: Option<LastUse>| one.map(|one| (one.at_ms - T0, one.direction));
+    assert_eq!(when(uses.last), Some((9_000, Direction::Out)));
+    assert_eq!(when(uses.first_charged), Some((1_000, Direction::In)));
+    assert_eq!(when(uses.newest_charged), Some((5_000, Direction::In)));
 }
 
 #[test]

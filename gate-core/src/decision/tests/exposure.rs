@@ -17,7 +17,7 @@ fn admitted_apart(product: &Product, gates: u32, days: i64) -> (u64, Vec<u64>) {
                     moved_to(i, "2026-06-10T08:00:00+03:00");
                     i.now.wall_ms += (day * 24 + visit) * 3_600_000;
                 });
-                input.view.uses = crate::view::Uses { total, today, inside, last: None, unopened: None };
+                input.view.uses = crate::view::Uses { total, today, inside, ..Default::default() };
                 match input.replay() {
                     Verdict::Admit(admission) if admission.charges_use => {
                         total += 1;
