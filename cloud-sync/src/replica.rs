@@ -226,7 +226,9 @@ pub async fn ask_again(tx: &mut Tx, venue: VenueId, device: DeviceId, epoch: u64
 /// Tells the venue's gates, under its root, that signed time was wrong and that nothing is known to have passed but this,
 /// Unix milliseconds.
 pub async fn take_time_back(tx: &mut Tx, master: &Master, venue: VenueId, floor_ms: i64) -> Result<(), ApiError> {
-    let statement = keys::state(tx, master, venue, StatementBody::Time(TimeReset { floor_ms })).await?;
+    // Above every number that a backup may have forgotten.
+    let least = u64::try_from(floor_ms.div_euclid(1000)).unwrap_or(0);
+    let statement = keys::state_above(tx, master, venue, StatementBody::Time(TimeReset { floor_ms }), least).await?;
     publish(tx, master, venue, vec![Change::Statement(ByteBuf::from(statement))]).await?;
     Ok(())
 }

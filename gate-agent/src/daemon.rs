@@ -52,12 +52,9 @@ pub fn open_replica(config: &Config) -> anyhow::Result<Replica> {
 
 /// Time as it goes on from what the database says has passed; from the software's release where there is none to read.
 pub fn time_keeper(database: &Path, boot: BootId) -> TimeKeeper {
-    let known = ReplicaReader::open(database).and_then(|reader| Ok((reader.floor_ms()?, reader.newest_at()?)));
-    match known {
-        Ok((floor_ms, newest)) => TimeKeeper::resume(boot, floor_ms.max(BUILD_FLOOR_MS), newest),
-        // A new or a damaged database: opening it for writing says what is wrong.
-        Err(_) => TimeKeeper::new(boot, BUILD_FLOOR_MS),
-    }
+    // Of a new or a damaged database opening it for writing says what is wrong.
+    let passed = ReplicaReader::open(database).and_then(|reader| reader.passed()).unwrap_or_default();
+    TimeKeeper::resume(boot, passed.floor_ms.max(BUILD_FLOOR_MS), passed.newest).having_heeded(passed.reset)
 }
 
 fn open_in_time(config: &Config, clock: &Clock, time: &mut TimeKeeper) -> anyhow::Result<Replica> {

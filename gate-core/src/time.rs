@@ -143,6 +143,8 @@ pub struct TimeKeeper {
     system: Option<Fix>,
     last: Option<Now>,
     jumped: bool,
+    /// The number of the last word by which signed time was taken back, as far as this knows of it.
+    reset: Option<i64>,
 }
 
 impl TimeKeeper {
@@ -159,6 +161,7 @@ impl TimeKeeper {
             system: None,
             last: None,
             jumped: false,
+            reset: None,
         }
     }
 
@@ -203,9 +206,25 @@ impl TimeKeeper {
         self.fresh_until_us = heard_us.saturating_add(SIGNED_FRESH_US);
     }
 
-    /// The venue's root takes back what was signed: nothing but this floor is known to have passed, Unix milliseconds, and the
-    /// system clock is believed anew. The one way in which time goes back.
-    pub fn take_back(&mut self, floor_ms: i64) {
+    /// What it was started with had heeded the root's word of this number already.
+    pub fn having_heeded(mut self, reset: Option<i64>) -> Self {
+        self.reset = reset;
+        self
+    }
+
+    /// The number of the last word by which signed time was taken back, as far as it was heeded here.
+    pub fn heeded(&self) -> Option<i64> {
+        self.reset
+    }
+
+    /// The venue's root takes back what was signed, in a word of this number: nothing but this floor is known to have passed,
+    /// Unix milliseconds, and the system clock is believed anew. The one way in which time goes back. Says whether it did: a
+    /// word that is known, or a floor that is not below what is known, changes nothing.
+    pub fn take_back(&mut self, reset: i64, floor_ms: i64) -> bool {
+        let known = self.reset.replace(reset) == Some(reset);
+        if known || floor_ms >= self.floor_ms {
+            return false;
+        }
         self.floor_ms = floor_ms;
         self.least_ms = floor_ms;
         self.anchor = None;
@@ -214,6 +233,7 @@ impl TimeKeeper {
         self.base = None;
         self.jumped = false;
         self.last = self.last.map(|last| Now { wall_ms: floor_ms, ..last });
+        true
     }
 
     /// Turns a reading into a moment, and says if the system clock stepped since the last one.

@@ -30,6 +30,8 @@ pub enum Job {
     RaiseFloor {
         /// Unix milliseconds.
         floor_ms: i64,
+        /// The word by which signed time was taken back last when this was proved: a later one takes this back too.
+        reset: Option<i64>,
     },
     /// Begin the zones anew with nobody for which that is due.
     ResetZones {
@@ -85,8 +87,11 @@ impl Job {
                     }
                 })
             }
-            Self::RaiseFloor { floor_ms } => {
-                if let Err(error) = replica.set_floor_ms(floor_ms) {
+            Self::RaiseFloor { floor_ms, reset } => {
+                let current = |replica: &mut Replica| Ok(replica.time_reset()? == reset);
+                let stored =
+                    current(replica).and_then(|current| if current { replica.set_floor_ms(floor_ms) } else { Ok(()) });
+                if let Err(error) = stored {
                     tracing::error!(%error, "the time floor could not be stored");
                 }
                 None

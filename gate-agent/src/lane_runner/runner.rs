@@ -98,8 +98,6 @@ pub struct Runner<P> {
     /// When it is looked next whether a zone is to be reset, monotonic microseconds.
     resets_us: u64,
     replica: ReplicaReader,
-    /// The number of the venue's last word that signed time was wrong, as far as it was heeded here.
-    time_reset: Option<i64>,
     inputs: LaneInputs,
     facts: watch::Sender<Facts>,
     ports: P,
@@ -108,9 +106,7 @@ pub struct Runner<P> {
 impl<P: Ports> Runner<P> {
     /// A lane that knows nothing yet: [`Runner::begin`] comes next.
     pub fn new(known: Known, ports: P) -> Self {
-        let Known { mut replica, inputs, time, facts } = known;
-        // The time that it is handed goes on from there already.
-        let time_reset = replica.time_reset(None).ok().flatten().map(|(number, _)| number);
+        let Known { replica, inputs, time, facts } = known;
         let lane = Lane::new(setup(None, inputs), ports.clocks().mono_us);
         facts.send_modify(|facts| facts.not_deciding = Standing::NotSetUp.why());
         Self {
@@ -136,7 +132,6 @@ impl<P: Ports> Runner<P> {
             probing: false,
             resets_us: 0,
             replica,
-            time_reset,
             inputs,
             facts,
             ports,

@@ -385,3 +385,32 @@ fn a_lane_whose_signed_time_was_wrong_goes_by_the_right_one_at_once() {
     desk.runner.replica_changed();
     assert_eq!(desk.events(), events, "heeded once");
 }
+
+/// The right time, asked for at once, may be heard before anybody has told the lane that the wrong one was taken back; and
+/// what was proved by the wrong one may still wait to be stored.
+#[test]
+fn wrong_signed_time_does_not_come_back_by_what_was_under_way() {
+    let mut desk = Desk::new();
+    let basics = desk.venue.basics();
+    let reply = desk.venue.reply(basics, 1);
+    desk.told(reply);
+    let (system_ms, year) = (crate::clock::system_ms(), 365 * 86_400_000);
+    desk.runner.signed(SignedMoment { ms: system_ms + year, heard_us: crate::clock::mono_us() });
+    let word = StatementBody::Time(TimeReset { floor_ms: system_ms });
+    let change = Change::Statement(ByteBuf::from(desk.venue.statement(30, word)));
+    let mut reply = desk.venue.reply(vec![change], system_ms);
+    reply.as_of = None;
+    desk.writer.borrow_mut().apply(&reply, at(0)).unwrap();
+    let wrong = |reset| {
+        let job = Job::RaiseFloor { floor_ms: system_ms + year, reset };
+        job.carry_out(&mut desk.writer.borrow_mut());
+        desk.writer.borrow_mut().floor_ms().unwrap() - system_ms
+    };
+    assert_eq!(wrong(None), 0, "stored late");
+    let writer = desk.writer.clone();
+    desk.runner.signed(SignedMoment { ms: system_ms + 10, heard_us: crate::clock::mono_us() });
+    assert_eq!(writer.borrow_mut().floor_ms().unwrap(), system_ms + 10, "the right time counts");
+    desk.hold_up("GP1:X");
+    let now = writer.borrow().newest_at().unwrap().unwrap();
+    assert!((system_ms..system_ms + 60_000).contains(&now.wall_ms), "{now:?}");
+}

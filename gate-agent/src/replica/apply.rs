@@ -36,8 +36,6 @@ pub struct Applied {
     pub as_of_ms: Option<i64>,
     /// The cloud has more.
     pub more: bool,
-    /// The venue took signed time back: ask for it anew.
-    pub time_reset: bool,
 }
 
 /// A chunk whose signature and place hold.
@@ -54,7 +52,6 @@ impl Replica {
         let (applied, refusal) = self.write(|checked| {
             let mut applied = Applied { more: reply.more, ..Applied::default() };
             let before = keys::mark_integer(checked.db(), keys::KEYRING)?;
-            let reset_before = keys::mark_integer(checked.db(), keys::TIME_RESET)?;
             let mut refusal = None;
             for bytes in &reply.chunks {
                 // The settings key is read for each chunk: one may bring the statement that replaces it.
@@ -74,10 +71,10 @@ impl Replica {
             {
                 refusal = take_as_of(checked, &identity, bytes)?.err();
             }
+            time_reset::fetch_what_seemed_old(checked)?;
             applied.position = resync::pulling(checked.db())?.1.position;
             applied.as_of_ms = keys::mark_integer(checked.db(), keys::AS_OF)?;
             applied.keys_changed = keys::mark_integer(checked.db(), keys::KEYRING)? != before;
-            applied.time_reset = keys::mark_integer(checked.db(), keys::TIME_RESET)? != reset_before;
             Ok((applied, refusal))
         })?;
         if applied.keys_changed && self.is_withdrawn()? {

@@ -34,6 +34,10 @@ pub(crate) const FLOOR: &str = "floor_ms";
 pub(crate) const TIME_RESET: &str = "time_reset";
 /// Mark: the journal's newest position when it did. What was written until then says nothing about the time.
 pub(crate) const TIME_RESET_AT: &str = "time_reset_at";
+/// Mark: the floor that it set, Unix milliseconds.
+pub(crate) const TIME_RESET_TO: &str = "time_reset_to";
+/// Mark: everything is to be fetched anew for it.
+pub(crate) const TIME_RESYNC: &str = "time_resync";
 /// Mark: the signed receipt after which the journal begins since it was pruned.
 pub(crate) const PRUNED: &str = "pruned_after";
 /// Mark: the cloud has every event up to this position, or it waits in `outbox` or `quarantine`.

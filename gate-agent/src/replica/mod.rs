@@ -60,6 +60,7 @@ pub use reserve::Limits;
 pub use resync::wish_resync;
 pub use salvage::{Salvaged, salvage};
 pub use status::{ReplicaStatus, ZoneStatus};
+pub use time_reset::Passed;
 pub use view::ReplicaReader;
 pub use warm::Round;
 

@@ -82,13 +82,42 @@ impl Replica {
             }
             Ok(found)
         })?;
-        rows.into_iter()
-            .map(|(position, bytes)| {
-                let id =
-                    keys::id_at(&self.epochs, position).ok_or_else(|| self.damaged("an event outside every epoch"))?;
-                Ok(PendingEvent { id, bytes })
-            })
-            .collect()
+        rows.into_iter().map(|(position, bytes)| self.named(position, bytes)).collect()
+    }
+
+    /// Events that wait behind a position, oldest first, each with its own: at most `max`, and no more bytes than `max_bytes`
+    /// unless the first alone has more.
+    pub fn waiting_after(
+        &mut self,
+        position: i64,
+        max: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<(i64, PendingEvent)>, ReplicaError> {
+        let rows = self.read(|db| {
+            let mut statement = db.prepare_cached(&format!(
+                "SELECT position, bytes FROM events
+                 WHERE position > ?2 AND (position IN (SELECT position FROM outbox) OR {WAITS})
+                 ORDER BY position LIMIT ?3"
+            ))?;
+            let most = i64::try_from(max).unwrap_or(i64::MAX);
+            let mut rows = statement.query([sent_upto(db)?, position, most])?;
+            let (mut found, mut total): (Vec<(i64, Vec<u8>)>, usize) = (Vec::new(), 0);
+            while let Some(row) = rows.next()? {
+                let bytes: Vec<u8> = row.get(1)?;
+                total += bytes.len();
+                if total > max_bytes && !found.is_empty() {
+                    break;
+                }
+                found.push((row.get(0)?, bytes));
+            }
+            Ok(found)
+        })?;
+        rows.into_iter().map(|(position, bytes)| Ok((position, self.named(position, bytes)?))).collect()
+    }
+
+    fn named(&self, position: i64, bytes: Vec<u8>) -> Result<PendingEvent, ReplicaError> {
+        let id = keys::id_at(&self.epochs, position).ok_or_else(|| self.damaged("an event outside every epoch"))?;
+        Ok(PendingEvent { id, bytes })
     }
 
     /// How many events wait.

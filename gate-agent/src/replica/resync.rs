@@ -72,7 +72,7 @@ fn carry_revoked(checked: &mut Checked<'_>, old: i64, fresh: i64) -> rusqlite::R
 }
 
 /// Begins a new copy within a transaction.
-fn begin(checked: &mut Checked<'_>) -> rusqlite::Result<()> {
+pub(super) fn begin(checked: &mut Checked<'_>) -> rusqlite::Result<()> {
     let progress = keys::progress(checked.db())?;
     let begun = Progress::read(checked.db(), keys::RESYNC)?;
     // A side that was begun before is not used again: its rows may still be there.

@@ -19,7 +19,7 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use super::checked::{Checked, IDENTITY};
 use super::error::classify_io;
 use super::keys::{self, EpochRow};
-use super::{Fault, ReplicaError, lock, read_identity, record, schema, statements};
+use super::{Fault, ReplicaError, lock, read_identity, record, schema, statements, time_reset};
 use crate::identity::{Identity, IdentityFile};
 
 /// What could be saved.
@@ -257,6 +257,8 @@ fn write_new(
         {
             keys::set_mark(&mut checked, keys::FLOOR, proved_ms)?;
         }
+        // Unless the venue has taken signed time back.
+        time_reset::heed(&mut checked, identity)?;
         if let (Some(mark), Some((first, sealed))) = (pruned, good.first_key_value())
             && mark_precedes(&mark, *first, sealed.event.previous)
         {

@@ -26,7 +26,7 @@ use crate::identity::Identity;
 /// How deep zones may nest; a longer chain is a circle.
 const NESTING: usize = 16;
 /// A replica may be this much newer than the clock before the clock is what is wrong, milliseconds.
-const AHEAD_MS: i64 = 5 * 60 * 1000;
+pub(super) const AHEAD_MS: i64 = 5 * 60 * 1000;
 
 /// A read-only connection. It may live in another thread than the writer.
 #[derive(Debug)]
@@ -162,25 +162,6 @@ impl ReplicaReader {
     /// The sum over all rows, as the last transaction left it: two databases with the same sum hold the same rows.
     pub fn digest(&self) -> Result<[u8; 16], ReplicaError> {
         self.moment(|db| Ok(super::checked::Sum::stored(db)?.bytes()))
-    }
-
-    /// The latest time that signed proof says has passed, Unix milliseconds; 0 if none was ever heard.
-    pub fn floor_ms(&self) -> Result<i64, ReplicaError> {
-        self.moment(|db| Ok(keys::proved_ms(db)?.unwrap_or(0)))
-    }
-
-    /// When the journal's newest event was written, by its device's clock; `None` in an empty journal. A clock that was
-    /// set back, or lost its battery, goes on from there. What was written before the venue took signed time back says
-    /// nothing about the time.
-    pub fn newest_at(&self) -> Result<Option<Now>, ReplicaError> {
-        self.moment(|db| {
-            let after = keys::mark_integer(db, keys::TIME_RESET_AT)?.unwrap_or(0);
-            let bytes: Option<Vec<u8>> = db
-                .prepare_cached("SELECT bytes FROM events WHERE position > ?1 ORDER BY position DESC LIMIT 1")?
-                .query_row([after], |row| row.get(0))
-                .optional()?;
-            Ok(bytes.map(|bytes| keys::decode::<Event>(&bytes)).transpose()?.map(|event| event.at))
-        })
     }
 
     /// One event of this journal, as it was written; `None` if it is not here.
@@ -346,14 +327,21 @@ struct Seen {
     order_ms: i64,
 }
 
+impl Seen {
+    fn rank(&self) -> (i64, i64, i64, &[u8]) {
+        (self.order_ms, self.row.own, self.row.at_ms, &self.event)
+    }
+}
+
 fn uses(db: &Connection, side: i64, pass: &PassId, today: Option<ServiceDay>, now: Now) -> rusqlite::Result<Uses> {
     let mut statement = db.prepare_cached(&format!("SELECT event, {USE_COLUMNS} FROM uses WHERE pass = ?1"))?;
     let mut rows = statement.query([keys::pass_key(pass)])?;
+    let dated = super::time_reset::dated(db, now)?;
     let mut seen = Vec::new();
     while let Some(row) = rows.next()? {
         let use_row = UseRow::read(row, 1)?;
         if !use_row.annulled {
-            seen.push(Seen { event: row.get(0)?, order_ms: use_row.at_ms, row: use_row });
+            seen.push(Seen { event: row.get(0)?, order_ms: dated(use_row.at_ms), row: use_row });
         }
     }
     seen.sort_by_key(|seen| seen.row.own);
@@ -364,11 +352,11 @@ fn uses(db: &Connection, side: i64, pass: &PassId, today: Option<ServiceDay>, no
     }
     let charged = seen.iter().filter(|seen| seen.row.charged);
     let today = today.map(|day| i64::from(day.0));
-    let newest = seen.iter().max_by_key(|seen| (seen.order_ms, seen.row.own, &seen.event));
+    let newest = seen.iter().max_by_key(|seen| seen.rank());
     let told = |seen: &Seen| -> rusqlite::Result<LastUse> {
         let row: Option<GateRow> = keys::setting(db, side, keys::GATE, &seen.row.gate)?;
         Ok(LastUse {
-            at_ms: seen.row.at_ms,
+            at_ms: dated(seen.row.at_ms),
             gate: keys::gate_of(seen.row.gate),
             gate_name: row.map_or_else(String::new, |row| row.name),
             direction: direction_of(seen.row.direction),
@@ -380,8 +368,8 @@ fn uses(db: &Connection, side: i64, pass: &PassId, today: Option<ServiceDay>, no
     let unless_last = |one: Option<&Seen>| {
         one.filter(|one| newest.is_some_and(|newest| newest.event != one.event)).map(told).transpose()
     };
-    let first_charged = unless_last(charged.clone().min_by_key(|seen| (seen.order_ms, seen.row.own, &seen.event)))?;
-    let newest_charged = unless_last(charged.clone().max_by_key(|seen| (seen.order_ms, seen.row.own, &seen.event)))?;
+    let first_charged = unless_last(charged.clone().min_by_key(|seen| seen.rank()))?;
+    let newest_charged = unless_last(charged.clone().max_by_key(|seen| seen.rank()))?;
     Ok(Uses {
         total: count(charged.clone().count()),
         today: count(charged.filter(|seen| Some(seen.row.day) == today).count()),
@@ -416,7 +404,8 @@ fn unopened(db: &Connection, seen: &[Seen], now: Now) -> rusqlite::Result<Option
     let ours = epochs.last().is_some_and(|now| now.device == event.device);
     let places = if ours { counts::places(db, newest.row.own, event)? } else { vec![] };
     let elapsed_ms = elapsed_ms(db, newest.row.own, now)?;
-    Ok(Some(Unopened { event, at_ms: newest.row.at_ms, places, elapsed_ms }))
+    let at_ms = super::time_reset::dated(db, now)?(newest.row.at_ms);
+    Ok(Some(Unopened { event, at_ms, places, elapsed_ms }))
 }
 
 /// How long ago by the monotonic clock the event at a position of this journal was; `None` for another device's (position 0),

@@ -3,7 +3,6 @@
 //! A step may be cut off anywhere: events leave the outbox only in the transaction that stores their confirmation, and
 //! changes are applied chunk by chunk, so doing a step again is always right.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +18,8 @@ use serde_bytes::ByteBuf;
 use tokio::sync::{mpsc, watch};
 
 mod testimony;
+
+use testimony::Told;
 
 use super::maintenance::Switch;
 use super::{HttpTransport, Store, StoreError, Surroundings, SyncError, Transport, Wake, carrier, number};
@@ -128,13 +129,15 @@ pub struct Engine<T, S> {
     ears: Ears,
     session: Session,
     time_due_us: u64,
+    /// The venue's last word that signed time was wrong, as it was after the last pull.
+    time_reset: Option<Option<i64>>,
     prune_due_us: u64,
     /// How many events go into one push; smaller while the cloud refuses batches.
     window: usize,
     /// The oldest event, if the cloud refused it alone, and how often.
     suspect: Option<(EventId, u32)>,
     /// What the cloud was told although it believes nothing that this device says.
-    testified: BTreeSet<EventId>,
+    told: Told,
     /// Most bytes a second; 0 for no limit.
     limit_bytes_s: u64,
     /// How much the current step carried, bytes.
@@ -151,6 +154,7 @@ impl Trouble {
     /// Whether the cloud is there and only its news can't be had: it refuses the question, or what it sent does not hold.
     fn is_about_news(&self) -> bool {
         match self {
+            Self::Road(SyncError::Unbelievable(_) | SyncError::TooLong(_)) => true,
             Self::Road(error) => {
                 matches!(error, SyncError::Refused { status: 400..=499, .. })
                     && error.is_a_verdict()
@@ -201,10 +205,11 @@ impl<T: Transport, S: Store> Engine<T, S> {
             ears,
             session: Session::default(),
             time_due_us: 0,
+            time_reset: None,
             prune_due_us: 0,
             window: PUSH_LIMIT,
             suspect: None,
-            testified: BTreeSet::new(),
+            told: Told::default(),
             limit_bytes_s: 0,
             carried: 0,
         }
@@ -437,13 +442,16 @@ impl<T: Transport, S: Store> Engine<T, S> {
         let now = self.surroundings.now();
         let more = reply.more;
         let told = self.tells_of_rights(&reply).await?;
-        let applied = self.store.with(move |replica| replica.apply(&reply, now)).await?;
-        if more && applied.position == position {
-            return Err(SyncError::Unbelievable("it promises more changes and sends none".to_owned()).into());
-        }
-        if applied.time_reset {
+        let applied = self.store.with(move |replica| replica.apply(&reply, now)).await;
+        // What came before a chunk that is refused stays applied.
+        let reset = self.store.with(|replica| replica.time_reset()).await?;
+        if self.time_reset.replace(reset).is_some_and(|known| known != reset) {
             tracing::warn!("the venue says that the time it had signed was wrong: it is asked for anew");
             self.time_due_us = 0;
+        }
+        let applied = applied.inspect_err(|_| self.ears.changed.send_modify(|version| *version += 1))?;
+        if more && applied.position == position {
+            return Err(SyncError::Unbelievable("it promises more changes and sends none".to_owned()).into());
         }
         if applied.changes > 0 || applied.as_of_ms != before_as_of {
             self.ears.changed.send_modify(|version| *version += 1);
@@ -467,13 +475,9 @@ impl<T: Transport, S: Store> Engine<T, S> {
 
     /// Sends what waits, or shows the journal's head if nothing does, which it then says.
     async fn push(&mut self) -> Result<bool, Trouble> {
-        let window = self.window;
-        let most = match self.limit_bytes_s {
-            0 => PUSH_BYTES,
-            limit => usize::try_from(limit * LIMITED_PUSH_MS / 1000)
-                .unwrap_or(PUSH_BYTES)
-                .clamp(LIMITED_PUSH_BYTES, PUSH_BYTES),
-        };
+        // Whoever is not believed asks with one event whether somebody has looked.
+        let window = if self.told.is_something() { 1 } else { self.window };
+        let most = self.most_bytes();
         let events = self.store.with(move |replica| replica.pending(window, most)).await?;
         if events.is_empty() {
             return self.show_head().await.map(|()| true);
@@ -488,7 +492,7 @@ impl<T: Transport, S: Store> Engine<T, S> {
         match asked {
             Ok(reply) => {
                 self.note(&events, reply).await?;
-                self.testified.clear();
+                self.told = Told::default();
                 self.window = (self.window * 2).min(PUSH_LIMIT);
                 self.suspect = None;
                 Ok(false)
@@ -502,6 +506,16 @@ impl<T: Transport, S: Store> Engine<T, S> {
             }
             Err(Trouble::Road(error)) if error.blames_content() => self.suspect_of(events, error).await.map(|()| false),
             Err(other) => Err(other),
+        }
+    }
+
+    /// Most bytes of one push.
+    fn most_bytes(&self) -> usize {
+        match self.limit_bytes_s {
+            0 => PUSH_BYTES,
+            limit => usize::try_from(limit * LIMITED_PUSH_MS / 1000)
+                .unwrap_or(PUSH_BYTES)
+                .clamp(LIMITED_PUSH_BYTES, PUSH_BYTES),
         }
     }
 

@@ -58,18 +58,23 @@ fn the_roots_word_takes_wrong_signed_time_back_and_nothing_else_does() {
             "{name}"
         );
     }
-    keeper.take_back(T0 + 6_000);
-    assert_eq!(keeper.floor_ms(), T0 + 6_000);
+    assert!(keeper.take_back(4, T0 + 6_000));
+    assert_eq!((keeper.floor_ms(), keeper.heeded()), (T0 + 6_000, Some(4)));
     let (now, _) = keeper.now(reading(T0 + 7_000, 7, true));
     assert_eq!((now.wall_ms, now.trust), (T0 + 7_000, Trust::Ntp), "the system clock is believed anew");
     assert_eq!(now.mono_us, 7_000_000);
     keeper.hear_signed(T0 + 8_000, 8_000_000);
     let (now, _) = keeper.now(reading(0, 9, false));
     assert_eq!((now.wall_ms, now.trust), (T0 + 9_000, Trust::Signed), "and so is the venue's key");
-    // A system clock that is behind the word is not.
-    keeper.take_back(T0 + 20_000);
+    for (name, number, floor_ms) in [("again", 4, T0 + 1), ("of a gate that was never wrong", 5, T0 + 8_000)] {
+        assert!(!keeper.take_back(number, floor_ms), "{name}");
+        let (now, _) = keeper.now(reading(0, 9, false));
+        assert_eq!((keeper.floor_ms(), now.trust), (T0 + 8_000, Trust::Signed), "{name}");
+    }
+    // A system clock that is behind the word is not believed.
+    assert!(keeper.take_back(6, T0 + 7_000));
     let (now, _) = keeper.now(reading(T0 - DAY, 10, true));
-    assert_eq!((now.wall_ms, now.trust), (T0 + 20_000, Trust::Unknown));
+    assert_eq!((now.wall_ms, now.trust), (T0 + 7_000, Trust::Unknown));
 }
 
 #[test]

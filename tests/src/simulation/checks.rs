@@ -471,9 +471,9 @@ impl World<'_> {
             }
             let Some(pass) = &admission.pass else { continue };
             if let Some(first) = admission.reopens.and_then(|first| by_id.get(&first.to_string())) {
-                let ran_ms = input.now.mono_us.abs_diff(first.at.mono_us) / 1000;
+                let ran_ms = (input.now.mono_us.cast_signed() - first.at.mono_us.cast_signed()) / 1000;
                 let same_boot = input.now.boot == first.at.boot;
-                let ago_ms = if same_boot { ran_ms.cast_signed() } else { input.now.wall_ms - first.at.wall_ms };
+                let ago_ms = if same_boot { ran_ms } else { input.now.wall_ms - first.at.wall_ms };
                 let again =
                     matches!(&first.body, EventBody::Authorised { admission, .. } if admission.reopens.is_some());
                 if again || !(0..=AGAIN_MS).contains(&ago_ms) {

@@ -5,6 +5,7 @@ use gate_core::time::{ClockAnomaly, Now};
 
 use super::{Ports, Runner};
 use crate::lane_runner::Job;
+use crate::replica::Passed;
 use crate::sync::engine::SignedMoment;
 
 impl<P: Ports> Runner<P> {
@@ -20,17 +21,22 @@ impl<P: Ports> Runner<P> {
 
     /// The cloud said what time it is, and signed it.
     pub fn signed(&mut self, signed: SignedMoment) {
+        // It may be the right one after a wrong one.
+        self.hear_time_reset();
         self.time.hear_signed(signed.ms, signed.heard_us);
-        let floor_ms = self.time.floor_ms();
-        self.ports.store(Job::RaiseFloor { floor_ms });
+        self.ports.store(Job::RaiseFloor { floor_ms: self.time.floor_ms(), reset: self.time.heeded() });
     }
 
     /// The replica may have heard that signed time was wrong.
     pub(super) fn hear_time_reset(&mut self) {
-        let Ok(Some((number, floor_ms))) = self.replica.time_reset(self.time_reset) else { return };
-        self.time_reset = Some(number);
+        let Ok(Passed { floor_ms, reset: Some(number), .. }) = self.replica.passed() else { return };
+        if self.time.heeded() == Some(number) {
+            return;
+        }
         let before = self.now();
-        self.time.take_back(floor_ms.max(crate::daemon::BUILD_FLOOR_MS));
+        if !self.time.take_back(number, floor_ms.max(crate::daemon::BUILD_FLOOR_MS)) {
+            return;
+        }
         let now = self.now();
         tracing::warn!(
             believed_ms = before.wall_ms,

@@ -233,10 +233,22 @@ fn the_venues_word_takes_wrong_signed_time_back_once() {
         Change::Statement(ByteBuf::from(venue.statement(number, StatementBody::Time(TimeReset { floor_ms }))))
     };
     let said = word(&venue, 20, T0 + 20);
-    let reply = venue.reply(vec![said], T0 + 30);
-    assert!(replica.apply(&reply, at(30)).unwrap().time_reset);
-    assert_eq!(seen(&mut replica), (30, Some(30), None), "the replica is as new as that reply says");
-    assert_eq!(replica.reader().unwrap().time_reset(None).unwrap(), Some((20, T0 + 20)));
+    let mut reply = venue.reply(vec![said], T0 + 30);
+    reply.as_of = None;
+    replica.apply(&reply, at(30)).unwrap();
+    assert_eq!(replica.time_reset().unwrap(), Some(20));
+    assert_eq!(seen(&mut replica), (20, Some(20), None), "the gate goes on deciding: the word's own moment is proved");
+    assert!(replica.is_resyncing().unwrap(), "what seemed over for a year may be wanted");
+    let mut whole = Venue::new();
+    let mut changes = whole.basics();
+    changes.push(word(&venue, 20, T0 + 20));
+    let reply = whole.reply(changes, T0 + 30);
+    replica.apply(&reply, at(31)).unwrap();
+    assert_eq!(seen(&mut replica), (30, Some(30), None), "and is as new as the reply says");
+    assert!(!replica.is_resyncing().unwrap());
+    let mut venue = whole;
+    replica.record(None, wrong, noted()).unwrap();
+    assert_eq!(seen(&mut replica).2, None, "what was under way has the wrong time");
     replica.record(None, at(40), noted()).unwrap();
     assert_eq!(seen(&mut replica).2, Some(40));
     // An older word, and the same one again.
@@ -244,7 +256,7 @@ fn the_venues_word_takes_wrong_signed_time_back_once() {
     for (number, floor_ms) in [(19, T0), (20, T0 + 20)] {
         let said = word(&venue, number, floor_ms);
         let reply = venue.reply(vec![said], T0 + 50);
-        assert!(!replica.apply(&reply, at(50)).unwrap().time_reset, "{number}");
+        replica.apply(&reply, at(50)).unwrap();
         assert_eq!(seen(&mut replica).0, 1_000, "{number}");
     }
     drop(replica);

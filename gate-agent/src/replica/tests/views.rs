@@ -3,6 +3,7 @@
 use gate_core::event::EventBody;
 use gate_core::ids::{BootId, Direction, EventId};
 use gate_core::occupancy::{ActorCount, Basis, Recount};
+use gate_core::statement::{StatementBody, TimeReset};
 use gate_core::sync::v1::{Change, UseMark, ZoneTally};
 use gate_core::time::Now;
 use gate_core::view::{LastUse, PassStanding, ReplicaView, Uses};
@@ -477,4 +478,29 @@ fn a_pass_of_another_zone_is_told_its_gates() {
     let reply = venue.reply(vec![Change::Zone(zone), Change::Gate(gate), Change::Product(product.unwrap())], T0);
     replica.apply(&reply, at(0)).unwrap();
     assert_eq!(look(&replica, 7, 0).right_gates, ["South"]);
+}
+
+/// Whoever came in by the time that was taken back, and went out by the right one, is outside.
+#[test]
+fn uses_of_a_time_that_was_taken_back_stand_before_those_of_the_right_one() {
+    const YEAR: i64 = 365 * 86_400_000;
+    let entry = |seq, ms| UseMark { gate: OTHER_GATE, ..mark(OTHER_DEVICE, seq, 7, ms, false) };
+    let exit = |seq, ms| UseMark { direction: Direction::Out, charged: false, ..entry(seq, ms) };
+    for (name, marks, inside, last_ms) in [
+        ("in by the wrong time", vec![entry(0, YEAR)], true, 100),
+        ("and out by the right one", vec![entry(0, YEAR), exit(1, 5_000)], false, 5_000),
+        ("both by the wrong one", vec![entry(0, YEAR), exit(1, YEAR + 5)], false, 100),
+        ("and in again", vec![entry(0, YEAR), exit(1, YEAR + 5), entry(2, 6_000)], true, 6_000),
+    ] {
+        let folder = Folder::new("taken-back");
+        let mut venue = Venue::new();
+        let mut replica = venue.gate(&folder.db());
+        let word = venue.statement(20, StatementBody::Time(TimeReset { floor_ms: T0 + 100 }));
+        let mut changes: Vec<Change> = marks.into_iter().map(Change::Use).collect();
+        changes.push(Change::Statement(serde_bytes::ByteBuf::from(word)));
+        let reply = venue.reply(changes, T0 + 10_000);
+        replica.apply(&reply, at(10_000)).unwrap();
+        let uses = look(&replica, 7, 20_000).uses;
+        assert_eq!((uses.inside, uses.last.map(|last| last.at_ms - T0)), (inside, Some(last_ms)), "{name}");
+    }
 }

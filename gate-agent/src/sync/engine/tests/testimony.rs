@@ -26,17 +26,17 @@ async fn a_fenced_device_tells_everything_also_after_a_road_that_carried_one_eve
         let mut state = both.cloud.0.lock().unwrap();
         (state.longest_push, state.fenced) = (usize::MAX, Some(vec![]));
     }
-    both.steps(6).await;
+    both.steps(60).await;
     let waits = both.replica.lock().unwrap().pending_count().unwrap();
     assert_eq!(told(&both).len() as u64, waits, "all was told");
     both.record(41);
     both.record(42);
-    both.steps(30).await;
+    both.steps(60).await;
     let times = told(&both);
     assert_eq!(times.len() as u64, waits + 2, "and what came later too");
-    // Each push that asks whether somebody has looked holds the oldest ones.
+    // Each push that asks whether somebody has looked holds one of them.
     let often = times.values().filter(|times| **times > 2).count();
-    assert!(often <= 8, "{often} of {} were told more than twice", times.len());
+    assert!(often <= 2, "{often} of {} were told more than twice", times.len());
     both.nothing_is_lost();
     // A manager lets it go on.
     both.cloud.0.lock().unwrap().fenced = None;
