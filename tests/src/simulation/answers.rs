@@ -8,6 +8,7 @@ use gate_core::event::{self, Event, EventBody};
 use gate_core::ids::{EventId, PassId};
 use gate_core::pass::Finding;
 use gate_core::reason::Reason;
+use gate_core::time::Trust;
 
 use super::world::World;
 use crate::journal::journal_of;
@@ -74,7 +75,8 @@ impl World<'_> {
             Reason::NoVehicle => self.gates[gate].inputs.presence,
             Reason::LaneFault | Reason::OutOfOrder => true,
             Reason::Revoked => self.watch.revoked_ever.contains(&claims.cti.to_string()),
-            Reason::Expired | Reason::NotYetValid | Reason::ClockUnknown => self.watch.clocks_lie,
+            Reason::Expired | Reason::NotYetValid => self.watch.clocks_lie,
+            Reason::ClockUnknown => input.now.trust < Trust::Ntp,
             // A gate that has heard of nothing yet knows neither vendors nor products.
             Reason::VendorInactive | Reason::UnknownProduct | Reason::UnknownKey => input.view.position == 0,
             Reason::NotAPass
