@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use cloud_sync::{Config, ConfigError, OpenError, PublicUrl, RunError};
+use cloud_sync::{Config, ConfigError, OpenError, PublicUrl, RebuildError, RunError};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -107,9 +107,9 @@ fn main() -> ExitCode {
         match cli.command {
             Command::Serve(asked) => serve(asked).await,
             Command::Init(asked) => init(asked).await,
-            Command::Rebuild(asked) => rebuild(asked).await,
-            Command::Restored(asked) => restored(asked).await,
-            Command::TimeWasWrong(asked) => time_was_wrong(asked).await,
+            Command::Rebuild(asked) => change(asked, cloud_sync::rebuild).await,
+            Command::Restored(asked) => change(asked, restored).await,
+            Command::TimeWasWrong(asked) => change(asked, time_was_wrong).await,
             Command::Openapi => match cloud_sync::openapi().to_pretty_json() {
                 Ok(text) => {
                     say(&text);
@@ -200,15 +200,19 @@ async fn existing(asked: &Data) -> Result<cloud_sync::App, ExitCode> {
     cloud_sync::open(config).await.map_err(|error| fail(code_of(&error), &error))
 }
 
-async fn rebuild(asked: Data) -> ExitCode {
+/// Does something to a whole database that is there already, and says what.
+async fn change(
+    asked: Data,
+    work: impl AsyncFnOnce(&cloud_sync::App) -> Result<Vec<String>, RebuildError>,
+) -> ExitCode {
     let app = match existing(&asked).await {
         Ok(app) => app,
         Err(code) => return code,
     };
-    match cloud_sync::rebuild(&app).await {
-        Ok(venues) => {
-            for venue in venues {
-                say(&venue);
+    match work(&app).await {
+        Ok(lines) => {
+            for line in lines {
+                say(&line);
             }
             ExitCode::SUCCESS
         }
@@ -216,38 +220,15 @@ async fn rebuild(asked: Data) -> ExitCode {
     }
 }
 
-async fn restored(asked: Data) -> ExitCode {
-    let app = match existing(&asked).await {
-        Ok(app) => app,
-        Err(code) => return code,
-    };
-    match cloud_sync::restored(&app).await {
-        Ok(gates) => {
-            say(&format!(
-                "{gates} gates will take everything anew and send again what they keep, each when it next asks."
-            ));
-            ExitCode::SUCCESS
-        }
-        Err(error) => fail(FAILED, &error),
-    }
+async fn restored(app: &cloud_sync::App) -> Result<Vec<String>, RebuildError> {
+    let gates = cloud_sync::restored(app).await?;
+    Ok(vec![format!("{gates} gates will take everything anew and send again what they keep, each when it next asks.")])
 }
 
-async fn time_was_wrong(asked: Data) -> ExitCode {
-    let app = match existing(&asked).await {
-        Ok(app) => app,
-        Err(code) => return code,
-    };
-    match cloud_sync::time_was_wrong(&app).await {
-        Ok(floor_ms) => {
-            let now =
-                jiff::Timestamp::from_millisecond(floor_ms).map_or_else(|error| error.to_string(), |at| at.to_string());
-            say(&format!(
-                "Every gate will forget the time it was told, when it next asks. It is {now} by this machine."
-            ));
-            ExitCode::SUCCESS
-        }
-        Err(error) => fail(FAILED, &error),
-    }
+async fn time_was_wrong(app: &cloud_sync::App) -> Result<Vec<String>, RebuildError> {
+    let floor_ms = cloud_sync::time_was_wrong(app).await?;
+    let now = jiff::Timestamp::from_millisecond(floor_ms).map_or_else(|error| error.to_string(), |at| at.to_string());
+    Ok(vec![format!("Every gate will forget the time it was told, when it next asks. It is {now} by this machine.")])
 }
 
 fn code_of(error: &OpenError) -> u8 {

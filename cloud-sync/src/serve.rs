@@ -6,12 +6,13 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use gate_core::ids::VenueId;
 use tokio::net::TcpListener;
 
 use crate::app::App;
 use crate::config::{Config, ConfigError};
 use crate::keys::{Master, MasterError};
-use crate::store::{Db, DbError, Mode};
+use crate::store::{Db, DbError, Mode, Tx};
 
 /// The database's file in the data folder.
 const DATABASE: &str = "cloud.db";
@@ -102,10 +103,9 @@ pub async fn rebuild(app: &App) -> Result<Vec<String>, RebuildError> {
 /// Says that the database was restored from a backup; gives the number of gates that will begin again.
 pub async fn restored(app: &App) -> Result<usize, RebuildError> {
     let work = async |tx: &mut crate::store::Tx| {
-        let rows = tx.query("SELECT venue_id FROM venues ORDER BY created_ms, venue_id", &[]).await?;
         let mut gates = 0;
-        for row in rows {
-            gates += crate::replica::restored(tx, row.get(0)?).await?;
+        for venue in venues(tx).await? {
+            gates += crate::replica::restored(tx, venue).await?;
         }
         Ok::<_, DbError>(gates)
     };
@@ -117,12 +117,17 @@ pub async fn restored(app: &App) -> Result<usize, RebuildError> {
 pub async fn time_was_wrong(app: &App) -> Result<i64, RebuildError> {
     let floor_ms = app.now_ms();
     let work = async |tx: &mut crate::store::Tx| {
-        for row in tx.query("SELECT venue_id FROM venues ORDER BY created_ms, venue_id", &[]).await? {
-            crate::replica::take_time_back(tx, app.master(), row.get(0)?, floor_ms).await?;
+        for venue in venues(tx).await? {
+            crate::replica::take_time_back(tx, app.master(), venue, floor_ms).await?;
         }
         Ok::<_, crate::problem::ApiError>(floor_ms)
     };
     app.db().write(work).await.map_err(|error| RebuildError(error.detail().to_owned()))
+}
+
+async fn venues(tx: &mut Tx) -> Result<Vec<VenueId>, DbError> {
+    let rows = tx.query("SELECT venue_id FROM venues ORDER BY created_ms, venue_id", &[]).await?;
+    rows.iter().map(|row| row.get(0)).collect()
 }
 
 /// Why a command over the whole database came to nothing. Nothing was changed.

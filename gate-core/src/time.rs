@@ -1,8 +1,9 @@
 //! Time is a value with a trust level, because a Raspberry Pi may boot without knowing the date.
 //!
 //! [`TimeKeeper`] turns clock readings into [`Now`]. Only signed time raises the persisted floor; nothing lowers it but the
-//! word of the venue's root that what was signed was wrong ([`TimeKeeper::take_back`]). Durations use the monotonic clock alone. What the journal says has passed is not undone by a reboot: a gate whose
-//! clock was set back, or whose battery was pulled, goes on from its newest event, without believing the date.
+//! word of the venue's root that what was signed was wrong ([`TimeKeeper::take_back`]). Durations use the monotonic clock
+//! alone. What the journal says has passed is not undone by a reboot: a gate whose clock was set back, or whose battery was
+//! pulled, goes on from its newest event, without believing the date.
 
 use jiff::Timestamp;
 use jiff::civil::Date;

@@ -60,6 +60,32 @@ impl Desk {
         Self { folder, venue, runner, writer, facts: facts_seen }
     }
 
+    /// With what a venue says about a gate.
+    fn set_up() -> Self {
+        let mut desk = Self::new();
+        let basics = desk.venue.basics();
+        let reply = desk.venue.reply(basics, 1);
+        desk.told(reply);
+        desk
+    }
+
+    /// The venue's word that signed time was wrong, as the cloud brings it.
+    fn time_was_wrong(&mut self, floor_ms: i64) -> PullReply {
+        let word = StatementBody::Time(TimeReset { floor_ms });
+        let change = Change::Statement(ByteBuf::from(self.venue.statement(30, word)));
+        self.venue.reply(vec![change], floor_ms)
+    }
+
+    /// The venue's key says what time it is.
+    fn signed(&mut self, ms: i64) {
+        self.runner.signed(SignedMoment { ms, heard_us: crate::clock::mono_us() });
+    }
+
+    /// When the journal's newest event was written.
+    fn newest_at(&self) -> Now {
+        self.writer.borrow().newest_at().unwrap().unwrap()
+    }
+
     fn told(&mut self, reply: PullReply) {
         self.writer.borrow_mut().apply(&reply, at(0)).unwrap();
         self.runner.replica_changed();
@@ -116,10 +142,7 @@ fn a_gate_that_is_not_set_up_shows_fault_and_writes_nothing() {
 
 #[test]
 fn new_settings_change_nothing_that_the_lane_knows() {
-    let mut desk = Desk::new();
-    let basics = desk.venue.basics();
-    let reply = desk.venue.reply(basics, 1);
-    desk.told(reply);
+    let mut desk = Desk::set_up();
     desk.runner.feed(LaneEvent::Staff(StaffRequest::Close { closed: true, staff: None }));
     desk.runner.feed(LaneEvent::Part { part: Part::GateIo, working: false, detail: "socket".to_owned() });
     let before = desk.runner.lane.status();
@@ -135,10 +158,7 @@ fn new_settings_change_nothing_that_the_lane_knows() {
 
 #[test]
 fn a_withdrawn_device_lets_nobody_in() {
-    let mut desk = Desk::new();
-    let basics = desk.venue.basics();
-    let reply = desk.venue.reply(basics, 1);
-    desk.told(reply);
+    let mut desk = Desk::set_up();
     assert_eq!(desk.shows(), ScreenKind::Idle);
     let key = gate_core::keys::PublicKey::from(&desk.venue.device_key);
     let body = StatementBody::Device(DeviceKey { device: DEVICE, gate: GATE, key, revoked: true });
@@ -153,10 +173,7 @@ fn a_withdrawn_device_lets_nobody_in() {
 
 #[test]
 fn what_cannot_be_read_is_tried_again_and_blames_no_part() {
-    let mut desk = Desk::new();
-    let basics = desk.venue.basics();
-    let reply = desk.venue.reply(basics, 1);
-    desk.told(reply);
+    let mut desk = Desk::set_up();
     let before = desk.events();
     desk.runner.cannot_read("bad sectors", Some("GP1:X".to_owned()));
     desk.runner.beat();
@@ -364,23 +381,16 @@ fn on_another_machine_nobody_is_let_in_and_everybody_out() {
 
 #[test]
 fn a_lane_whose_signed_time_was_wrong_goes_by_the_right_one_at_once() {
-    let mut desk = Desk::new();
-    let basics = desk.venue.basics();
-    let reply = desk.venue.reply(basics, 1);
-    desk.told(reply);
+    let mut desk = Desk::set_up();
     let (system_ms, year) = (crate::clock::system_ms(), 365 * 86_400_000);
-    let newest = |desk: &Desk| desk.writer.borrow().newest_at().unwrap().unwrap();
-    desk.runner.signed(SignedMoment { ms: system_ms + year, heard_us: crate::clock::mono_us() });
+    desk.signed(system_ms + year);
     desk.hold_up("GP1:X");
-    assert!(newest(&desk).wall_ms >= system_ms + year, "it goes by what was signed");
-    let word = StatementBody::Time(TimeReset { floor_ms: system_ms });
-    let change = Change::Statement(ByteBuf::from(desk.venue.statement(30, word)));
-    let reply = desk.venue.reply(vec![change], system_ms);
+    assert!(desk.newest_at().wall_ms >= system_ms + year, "it goes by what was signed");
+    let reply = desk.time_was_wrong(system_ms);
     desk.told(reply);
-    let now = newest(&desk);
+    let now = desk.newest_at();
     assert!((system_ms..system_ms + 60_000).contains(&now.wall_ms), "{now:?}");
-    let writer = desk.writer.clone();
-    assert_eq!(writer.borrow_mut().floor_ms().unwrap(), system_ms);
+    assert_eq!(desk.writer.borrow_mut().floor_ms().unwrap(), system_ms);
     let events = desk.events();
     desk.runner.replica_changed();
     assert_eq!(desk.events(), events, "heeded once");
@@ -390,27 +400,18 @@ fn a_lane_whose_signed_time_was_wrong_goes_by_the_right_one_at_once() {
 /// what was proved by the wrong one may still wait to be stored.
 #[test]
 fn wrong_signed_time_does_not_come_back_by_what_was_under_way() {
-    let mut desk = Desk::new();
-    let basics = desk.venue.basics();
-    let reply = desk.venue.reply(basics, 1);
-    desk.told(reply);
+    let mut desk = Desk::set_up();
     let (system_ms, year) = (crate::clock::system_ms(), 365 * 86_400_000);
-    desk.runner.signed(SignedMoment { ms: system_ms + year, heard_us: crate::clock::mono_us() });
-    let word = StatementBody::Time(TimeReset { floor_ms: system_ms });
-    let change = Change::Statement(ByteBuf::from(desk.venue.statement(30, word)));
-    let mut reply = desk.venue.reply(vec![change], system_ms);
+    desk.signed(system_ms + year);
+    let mut reply = desk.time_was_wrong(system_ms);
     reply.as_of = None;
     desk.writer.borrow_mut().apply(&reply, at(0)).unwrap();
-    let wrong = |reset| {
-        let job = Job::RaiseFloor { floor_ms: system_ms + year, reset };
-        job.carry_out(&mut desk.writer.borrow_mut());
-        desk.writer.borrow_mut().floor_ms().unwrap() - system_ms
-    };
-    assert_eq!(wrong(None), 0, "stored late");
-    let writer = desk.writer.clone();
-    desk.runner.signed(SignedMoment { ms: system_ms + 10, heard_us: crate::clock::mono_us() });
-    assert_eq!(writer.borrow_mut().floor_ms().unwrap(), system_ms + 10, "the right time counts");
+    let late = Job::RaiseFloor { floor_ms: system_ms + year, reset: None };
+    late.carry_out(&mut desk.writer.borrow_mut());
+    assert_eq!(desk.writer.borrow_mut().floor_ms().unwrap(), system_ms, "stored late");
+    desk.signed(system_ms + 10);
+    assert_eq!(desk.writer.borrow_mut().floor_ms().unwrap(), system_ms + 10, "the right time counts");
     desk.hold_up("GP1:X");
-    let now = writer.borrow().newest_at().unwrap().unwrap();
+    let now = desk.newest_at();
     assert!((system_ms..system_ms + 60_000).contains(&now.wall_ms), "{now:?}");
 }

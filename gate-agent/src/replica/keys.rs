@@ -1,5 +1,6 @@
 //! How ids stand in the database: fixed bytes for names, whole numbers for what grows.
 
+use gate_core::event::Event;
 use gate_core::ids::{DeviceId, EventId, GateId, Hash, LaneId, PassId};
 use rusqlite::types::{Type, Value};
 use rusqlite::{Connection, OptionalExtension, Result};
@@ -136,6 +137,15 @@ pub(crate) fn use_key(db: &Connection, event: EventId) -> Result<Vec<u8>> {
         Some(position) => position.to_be_bytes().to_vec(),
         None => event_key(event).to_vec(),
     })
+}
+
+/// The event at a position of the journal; `None` if it is not here.
+pub(crate) fn event_at(db: &Connection, position: i64) -> Result<Option<Event>> {
+    db.prepare_cached("SELECT bytes FROM events WHERE position = ?1")?
+        .query_row([position], |row| row.get::<_, Vec<u8>>(0))
+        .optional()?
+        .map(|bytes| decode(&bytes))
+        .transpose()
 }
 
 /// Reads canonical bytes of a stored row.

@@ -314,15 +314,7 @@ fn position_here(checked: &Checked<'_>, of: EventId) -> rusqlite::Result<Option<
 /// An earlier event of this journal. `None` if it is not here: a fact about it is recorded all the same.
 fn earlier(checked: &Checked<'_>, of: EventId) -> Result<Option<(i64, Event)>, Fault> {
     let Some(position) = position_here(checked, of)? else { return Ok(None) };
-    let bytes: Option<Vec<u8>> = checked
-        .db()
-        .prepare_cached("SELECT bytes FROM events WHERE position = ?1")?
-        .query_row([position], |row| row.get(0))
-        .optional()?;
-    match bytes {
-        None => Ok(None),
-        Some(bytes) => Ok(Some((position, keys::decode(&bytes)?))),
-    }
+    Ok(keys::event_at(checked.db(), position)?.map(|event| (position, event)))
 }
 
 /// Takes an event back: its use is free again and its zones are counted back, exactly where they were counted. Once: an

@@ -1,15 +1,13 @@
 //! The venue's word that signed time was wrong: what was proved by it is proved no more.
 
 use gate_core::statement::{StatementBody, TIME, TimeReset};
+use gate_core::sync::plausible::LATEST_MS;
 use gate_core::time::{Now, Trust};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::checked::Checked;
 use super::{Fault, KEEP_MS, Replica, ReplicaError, ReplicaReader, keys, resync, statements};
 use crate::identity::Identity;
-
-/// The latest moment that a word may name, Unix milliseconds (the year 9999).
-const LATEST_MS: i64 = 253_402_300_799_999;
 
 /// An event of signed time is at most this far past the floor that was signed with it, milliseconds: signed time is fresh for a
 /// day, and clocks drift.
@@ -99,6 +97,11 @@ impl Replica {
 }
 
 impl ReplicaReader {
+    /// The number of the venue's newest word that signed time was wrong, as far as it was heeded.
+    pub fn time_reset(&self) -> Result<Option<i64>, ReplicaError> {
+        self.moment(|db| Ok(keys::mark_integer(db, keys::TIME_RESET)?))
+    }
+
     /// What has passed, as one moment of the database knows it. A clock that was set back, or lost its battery, goes on from
     /// there.
     pub fn passed(&self) -> Result<Passed, ReplicaError> {

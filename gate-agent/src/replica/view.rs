@@ -16,7 +16,7 @@ use gate_core::sync::v1::{GateRow, VendorRow, VenueRow, ZoneRow};
 use gate_core::time::{DayRule, Now, ServiceDay};
 use gate_core::view::{LastUse, PassRow, PassStanding, ReplicaView, Unopened, Uses, ZoneSpace};
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::keys::Progress;
 use super::record::{USE_COLUMNS, UseRow, direction_of};
@@ -168,11 +168,7 @@ impl ReplicaReader {
     pub fn event(&self, id: EventId) -> Result<Option<Event>, ReplicaError> {
         self.moment(|db| {
             let Some(position) = keys::position_of(&keys::read_epochs(db)?, id) else { return Ok(None) };
-            let bytes: Option<Vec<u8>> = db
-                .prepare_cached("SELECT bytes FROM events WHERE position = ?1")?
-                .query_row([position], |row| row.get(0))
-                .optional()?;
-            Ok(bytes.map(|bytes| keys::decode(&bytes)).transpose()?)
+            Ok(keys::event_at(db, position)?)
         })
     }
 
@@ -411,11 +407,7 @@ fn unopened(db: &Connection, seen: &[Seen], now: Now) -> rusqlite::Result<Option
 /// How long ago by the monotonic clock the event at a position of this journal was; `None` for another device's (position 0),
 /// for one of another boot, and for one that this journal has let go of.
 fn elapsed_ms(db: &Connection, position: i64, now: Now) -> rusqlite::Result<Option<u64>> {
-    let bytes: Option<Vec<u8>> = db
-        .prepare_cached("SELECT bytes FROM events WHERE position = ?1")?
-        .query_row([position], |row| row.get(0))
-        .optional()?;
-    let at = bytes.map(|bytes| keys::decode::<Event>(&bytes)).transpose()?.map(|event| event.at);
+    let at = keys::event_at(db, position)?.map(|event| event.at);
     Ok(at.filter(|at| at.boot == now.boot).map(|at| now.mono_us.saturating_sub(at.mono_us) / 1000))
 }
 

@@ -293,20 +293,17 @@ impl<T: Transport, S: Store> Engine<T, S> {
         };
         match outcome {
             Ok(outcome) => {
-                self.session.done(outcome, self.surroundings.now().mono_us, number(self.surroundings.random()));
+                self.pace();
+                let did = self.conclude(outcome);
                 if confirm {
                     self.session.confirm();
                 }
-                self.pace();
-                (self.ears.link)(self.session.link());
-                Step::Did
+                did
             }
             Err(Trouble::Road(error)) if error.code() == Some("replica_ahead") => {
-                let now_us = self.surroundings.now().mono_us;
-                self.session.done(Outcome::CloudBehind, now_us, number(self.surroundings.random()));
+                let did = self.conclude(Outcome::CloudBehind);
                 self.cut_off(error.reset().map(<[u8]>::to_vec)).await;
-                (self.ears.link)(self.session.link());
-                Step::Did
+                did
             }
             Err(Trouble::Road(error))
                 if action == Action::Push
@@ -322,19 +319,13 @@ impl<T: Transport, S: Store> Engine<T, S> {
                     );
                     self.testify().await;
                 }
-                let now_us = self.surroundings.now().mono_us;
-                self.session.done(Outcome::NotTaken, now_us, number(self.surroundings.random()));
                 self.pace();
-                (self.ears.link)(self.session.link());
-                Step::Did
+                self.conclude(Outcome::NotTaken)
             }
             Err(trouble) if action == Action::Pull && trouble.is_about_news() => {
                 tracing::warn!(%trouble, "what the cloud says about changes can't be taken; events still go up");
-                let now_us = self.surroundings.now().mono_us;
-                self.session.done(Outcome::NotTold, now_us, number(self.surroundings.random()));
                 self.pace();
-                (self.ears.link)(self.session.link());
-                Step::Did
+                self.conclude(Outcome::NotTold)
             }
             Err(trouble) => {
                 if let Trouble::Road(error) = &trouble
@@ -387,8 +378,12 @@ impl<T: Transport, S: Store> Engine<T, S> {
                 None
             }
         };
-        let now_us = self.surroundings.now().mono_us;
-        self.session.done(Outcome::Failed { retry_after_s }, now_us, number(self.surroundings.random()));
+        self.conclude(Outcome::Failed { retry_after_s })
+    }
+
+    /// Tells the session and whoever watches the link what came of a step.
+    fn conclude(&mut self, outcome: Outcome) -> Step {
+        self.session.done(outcome, self.surroundings.now().mono_us, number(self.surroundings.random()));
         (self.ears.link)(self.session.link());
         Step::Did
     }

@@ -18,7 +18,7 @@ const OPEN_MS: u32 = 600_000;
 /// Nobody counts further than this: beyond it sums are no longer exact everywhere.
 const COUNT: u64 = 1 << 53;
 /// Times lie between 1970 and the year 9999, Unix milliseconds.
-const LATEST_MS: i64 = 253_402_300_799_999;
+pub const LATEST_MS: i64 = 253_402_300_799_999;
 
 /// A change that makes no sense.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]

@@ -71,14 +71,12 @@ pub enum Link {
 #[derive(Clone, Debug)]
 pub struct Session {
     link: Link,
-    failures: u32,
-    not_before_us: u64,
-    /// The same for pushes alone: a cloud that does not take events may have news all the same.
-    push_failures: u32,
-    push_not_before_us: u64,
-    /// And for pulls alone: a cloud whose news can't be taken may take events all the same.
-    pull_failures: u32,
-    pull_not_before_us: u64,
+    /// Before anything is tried again.
+    rest: Backoff,
+    /// Before events are: a cloud that does not take them may have news all the same.
+    push_rest: Backoff,
+    /// Before news are: a cloud whose news can't be taken may take events all the same.
+    pull_rest: Backoff,
     pace_until_us: u64,
     pull_wanted: bool,
     /// The last answer said that there is more.
@@ -108,12 +106,9 @@ impl Default for Session {
     fn default() -> Self {
         Self {
             link: Link::Never,
-            failures: 0,
-            not_before_us: 0,
-            push_failures: 0,
-            push_not_before_us: 0,
-            pull_failures: 0,
-            pull_not_before_us: 0,
+            rest: Backoff::default(),
+            push_rest: Backoff::default(),
+            pull_rest: Backoff::default(),
             pace_until_us: 0,
             pull_wanted: true,
             unfinished: false,
@@ -129,13 +124,13 @@ impl Default for Session {
 impl Session {
     /// What to do now, given how many events wait to be acknowledged.
     pub fn next(&self, now_us: u64, pending_events: u64) -> Action {
-        let not_before_us = self.not_before_us.max(self.pace_until_us);
+        let not_before_us = self.rest.until_us.max(self.pace_until_us);
         if now_us < not_before_us {
             return Action::WaitUntil(not_before_us);
         }
         let poll_at = self.last_pull_us.saturating_add(POLL_US);
         let to_push = pending_events > 0 || self.confirm == Confirm::Head || now_us >= self.show_at_us;
-        let may_push = now_us >= self.push_not_before_us;
+        let may_push = now_us >= self.push_rest.until_us;
         // While offline the small question goes first: it costs nothing if the answer does not come.
         let to_pull = self.link != Link::Online
             || self.unfinished
@@ -143,13 +138,13 @@ impl Session {
             || self.hinted
             || (self.pull_wanted && !(to_push && may_push))
             || now_us >= poll_at;
-        let pull_at = if to_pull { self.pull_not_before_us } else { poll_at.max(self.pull_not_before_us) };
+        let pull_at = if to_pull { self.pull_rest.until_us } else { poll_at.max(self.pull_rest.until_us) };
         if to_pull && now_us >= pull_at {
             Action::Pull
         } else if to_push && may_push {
             Action::Push
         } else if to_push {
-            Action::WaitUntil(pull_at.min(self.push_not_before_us))
+            Action::WaitUntil(pull_at.min(self.push_rest.until_us))
         } else {
             Action::WaitUntil(pull_at.min(self.show_at_us))
         }
@@ -163,8 +158,7 @@ impl Session {
                 if head_only {
                     self.show_at_us = now_us.saturating_add(SHOW_US);
                 }
-                self.push_failures = 0;
-                self.push_not_before_us = 0;
+                self.push_rest = Backoff::default();
                 self.pulled_last = false;
                 self.hinted = self.pull_wanted;
                 if self.confirm == Confirm::Head {
@@ -181,13 +175,11 @@ impl Session {
                     self.confirm = Confirm::Head;
                 }
                 self.last_pull_us = now_us;
-                self.pull_failures = 0;
-                self.pull_not_before_us = 0;
+                self.pull_rest = Backoff::default();
             }
             Outcome::CloudBehind => {
                 self.worked();
-                self.pull_failures = 0;
-                self.pull_not_before_us = 0;
+                self.pull_rest = Backoff::default();
                 self.pull_wanted = false;
                 self.unfinished = false;
                 self.hinted = false;
@@ -200,25 +192,22 @@ impl Session {
                 self.worked();
                 self.pulled_last = false;
                 self.hinted = self.pull_wanted;
-                self.push_not_before_us = now_us.saturating_add(backoff(self.push_failures, random));
-                self.push_failures = self.push_failures.saturating_add(1);
+                self.push_rest.fail(now_us, random);
             }
             Outcome::NotTold => {
                 self.worked();
                 self.pulled_last = true;
-                self.pull_not_before_us = now_us.saturating_add(backoff(self.pull_failures, random));
-                self.pull_failures = self.pull_failures.saturating_add(1);
+                self.pull_rest.fail(now_us, random);
             }
             Outcome::Failed { retry_after_s } => {
                 self.link = if self.link == Link::Never { Link::Never } else { Link::Offline };
-                let pause = backoff(self.failures, random);
-                self.failures = self.failures.saturating_add(1);
+                self.rest.fail(now_us, random);
                 let asked = (u64::from(retry_after_s.unwrap_or(0)) * 1_000_000).min(RETRY_AFTER_MAX_US);
                 // A fleet that was told one moment must not come back at one moment, and less so the second time.
                 let asked = if asked == 0 { 0 } else { asked + random % (asked / 2 + 1) };
-                self.not_before_us = now_us.saturating_add(pause.saturating_add(asked));
+                self.rest.until_us = self.rest.until_us.saturating_add(asked);
                 if active(Mutant::NeverRetry) {
-                    self.not_before_us = u64::MAX;
+                    self.rest.until_us = u64::MAX;
                 }
             }
         }
@@ -248,12 +237,9 @@ impl Session {
         if active(Mutant::NeverRetry) {
             return;
         }
-        self.failures = 0;
-        self.not_before_us = 0;
-        self.push_failures = 0;
-        self.push_not_before_us = 0;
-        self.pull_failures = 0;
-        self.pull_not_before_us = 0;
+        self.rest = Backoff::default();
+        self.push_rest = Backoff::default();
+        self.pull_rest = Backoff::default();
         self.pull_wanted = true;
     }
 
@@ -267,8 +253,23 @@ impl Session {
             self.show_at_us = 0;
         }
         self.link = Link::Online;
-        self.failures = 0;
-        self.not_before_us = 0;
+        self.rest = Backoff::default();
+    }
+}
+
+/// A growing pause.
+#[derive(Clone, Copy, Default, Debug)]
+struct Backoff {
+    failures: u32,
+    /// Not before this monotonic stamp, microseconds.
+    until_us: u64,
+}
+
+impl Backoff {
+    /// It failed once more.
+    fn fail(&mut self, now_us: u64, random: u64) {
+        self.until_us = now_us.saturating_add(backoff(self.failures, random));
+        self.failures = self.failures.saturating_add(1);
     }
 }
 

@@ -29,10 +29,10 @@ impl<P: Ports> Runner<P> {
 
     /// The replica may have heard that signed time was wrong.
     pub(super) fn hear_time_reset(&mut self) {
-        let Ok(Passed { floor_ms, reset: Some(number), .. }) = self.replica.passed() else { return };
-        if self.time.heeded() == Some(number) {
+        if self.replica.time_reset().is_ok_and(|number| number == self.time.heeded()) {
             return;
         }
+        let Ok(Passed { floor_ms, reset: Some(number), .. }) = self.replica.passed() else { return };
         let before = self.now();
         if !self.time.take_back(number, floor_ms.max(crate::daemon::BUILD_FLOOR_MS)) {
             return;
