@@ -85,6 +85,10 @@ mutants! {
     SilentFork = "silent-fork" by Simulate,
     /// Nobody asks gate-io what became of the openings before a restart.
     ForgetUnsettled = "forget-unsettled" by Simulate,
+    /// A pulse of whose end nothing was heard in time is called lost without asking.
+    LostUnasked = "lost-unasked" by Simulate,
+    /// Whoever was perhaps not let in is judged before that is stored.
+    JudgeTooSoon = "judge-too-soon" by Simulate,
     /// "Nobody knows whether it opened" gives the use back.
     UnknownIsNotDone = "unknown-is-not-done" by Simulate,
     /// A pass whose opening is unknown may come again without end.

@@ -34,7 +34,8 @@ pub fn test(workspace: &Workspace, fast: bool) -> ExitCode {
     checks(&mut steps, workspace, extent);
     // Scenarios start the real programs, which `cargo test` alone would not build.
     steps.step("build", |shell| programs::build_dev(workspace, shell).map(|()| Outcome::Passed));
-    steps.command("test rust", workspace.cargo().args(["test", "--workspace"]));
+    // Without traces, which would push what went wrong out of the part of the log that is shown.
+    steps.command("test rust", workspace.cargo().args(["test", "--workspace"]).env("RUST_BACKTRACE", "0"));
     npm(&mut steps, workspace, "test web", &["test"]);
     if extent == Extent::Full {
         npm(&mut steps, workspace, "browser", &["run", "browser"]);

@@ -6,7 +6,7 @@ mod timekeeping;
 use std::collections::HashMap;
 
 use gate_core::event::{EventBody, Part};
-use gate_core::ids::{EventId, Hash, LaneId};
+use gate_core::ids::{Hash, LaneId};
 use gate_core::lane::{Effect, Input, Lane, LaneEvent, LaneStatus, PulseKey, PulseResult, Ticket};
 use gate_core::mutant::{self, Mutant};
 use gate_core::occupancy::Fullness;
@@ -22,7 +22,7 @@ use tokio::sync::watch;
 use super::job::{Job, StorageNews};
 use super::judge::{self, Judge};
 use super::standing::{Retry, Standing, Unreadable, is_free_exit};
-use super::wiring::{Asked, pattern_of, pulse_name, read_pulse_name, result_of, setup};
+use super::wiring::{Asked, pattern_of, pulse_name, read_pulse_name, result_of, setup, told_of};
 use crate::config::LaneInputs;
 use crate::replica::{ReplicaReader, ReplicaStatus};
 use crate::screen::{Facts, OpeningTimes};
@@ -74,6 +74,8 @@ pub struct Runner<P> {
     times: OpeningTimes,
     /// The pulse that was asked for and has no answer yet.
     asked: Option<Asked>,
+    /// The pulse about which gate-io was asked, where word of its end came before the answer.
+    told_before: Option<PulseKey>,
     /// What an opening came to could not be read or written: it is asked for again when storage works.
     settle_again: bool,
     fullness: Fullness,
@@ -117,6 +119,7 @@ impl<P: Ports> Runner<P> {
             texts: HashMap::new(),
             times: OpeningTimes::default(),
             asked: None,
+            told_before: None,
             settle_again: false,
             fullness: Fullness::Open,
             status: None,
@@ -178,6 +181,7 @@ impl<P: Ports> Runner<P> {
                     Effect::Judge(code) => waiting.extend(self.judge(code, now)),
                     Effect::Record(ticket, body) => self.record(ticket, now, body),
                     Effect::Open { key, ms } => waiting.extend(self.open(key, ms)),
+                    Effect::Inquire(key) => self.ports.query(&pulse_name(key)),
                     Effect::Show(status) => shows = Some(*status),
                 }
             }
@@ -380,10 +384,18 @@ impl<P: Ports> Runner<P> {
                     && self.asked.as_mut().is_some_and(|asked| asked.may_ask_again(key, us));
                 if !again {
                     self.asked = None;
+                    self.told_before = self.lane.inquires().filter(|inquired| *inquired == key);
                     self.feed(LaneEvent::Pulse(key, result));
                 }
             }
-            IoEvent::Answer { event, result } => self.settled(&event, result),
+            IoEvent::Answer { event, result } => {
+                let Some(key) = read_pulse_name(&event) else { return };
+                if self.lane.inquires() == Some(key) {
+                    self.feed(LaneEvent::Pulse(key, told_of(result)));
+                } else if self.told_before.take_if(|told| *told == key).is_none() {
+                    self.settled(key, result);
+                }
+            }
             IoEvent::Input { input, active, .. } => self.input(input, active),
             IoEvent::Fire { latched } => self.feed(LaneEvent::Input(Input::Fire, latched)),
             IoEvent::Safe { why } => tracing::warn!(?why, "gate-io went to its safe levels"),
@@ -415,6 +427,8 @@ impl<P: Ports> Runner<P> {
             StorageNews::NotStored(ticket, why) => {
                 tracing::error!(%why, "an event could not be stored");
                 self.unwritable.get_or_insert(Retry::after(self.us()));
+                // It may have been what became of an opening.
+                self.settle_again = true;
                 self.feed(LaneEvent::NotStored(ticket));
                 self.tell(|facts| facts.storage_fault = Some(why));
             }
@@ -558,22 +572,20 @@ impl<P: Ports> Runner<P> {
         self.ports.store(Job::Unsettled);
     }
 
-    fn settled(&mut self, event: &str, answer: hardware::gate_io::Answer) {
+    fn settled(&mut self, key: PulseKey, answer: hardware::gate_io::Answer) {
         use hardware::gate_io::Answer;
-        let Ok(of) = event.parse::<EventId>() else { return };
+        let PulseKey::Event(of) = key else { return };
         tracing::info!(event.id = %of, ?answer, "gate-io says what became of it");
         if mutant::active(Mutant::RetryWithoutId) && answer != Answer::Done {
             let _away = self.ports.pulse(&format!("{of}/again"), 500);
         }
-        let now = self.now();
         let body = match answer {
             // Whether somebody went through meanwhile was not seen.
             Answer::Done => EventBody::Opened { of, watched: setup(self.gate.as_ref(), self.inputs).watches_passage() },
             Answer::NotDone => EventBody::NotOpened { of, unknown: false },
             Answer::Unknown => EventBody::NotOpened { of, unknown: true },
         };
-        let lane = self.gate.as_ref().map(|gate| gate.lane);
-        self.write(lane, now, body);
+        self.feed(LaneEvent::Settled(body));
     }
 }
 

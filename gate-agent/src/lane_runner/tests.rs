@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use gate_core::ids::Direction;
+use gate_core::ids::{Direction, EventId};
 use gate_core::lane::StaffRequest;
 use gate_core::signals::ScreenKind;
 use gate_core::statement::{DeviceKey, StatementBody, TimeReset};
@@ -259,10 +259,16 @@ fn watched(folder: &Folder, presence: bool) -> (Runner<Watched>, Watched, watch:
 
 #[test]
 fn what_a_failing_disk_could_not_say_is_asked_for_again_when_it_works() {
+    let why = || "no space left on the device".to_owned();
+    asked_again_after(|runner| runner.storage(StorageNews::Failed(why())));
+    asked_again_after(|runner| runner.storage(StorageNews::NotStored(Ticket(1), why())));
+}
+
+fn asked_again_after(failure: impl FnOnce(&mut Runner<Watched>)) {
     let folder = Folder::new("settle");
     let (mut runner, ports, facts) = watched(&folder, false);
     let at_start = ports.0.borrow().unsettled;
-    runner.storage(StorageNews::Failed("no space left on the device".to_owned()));
+    failure(&mut runner);
     assert!(facts.borrow().storage_fault.is_some(), "nobody was told");
     for second in 1..=40 {
         ports.0.borrow_mut().us = second * 1_000_000;
@@ -309,6 +315,52 @@ fn a_wait_is_shown_only_if_it_lasts() {
         assert_eq!((reason, &ports.0.borrow().lamps), (None, &lit), "a record of {record_us} us");
         assert_eq!(facts_seen.borrow().lane.as_ref().unwrap().kind, ScreenKind::Admit);
     }
+}
+
+/// A runner that has asked about the pulse of its only admission.
+fn inquiring(folder: &Folder, of: EventId) -> (Runner<Watched>, Watched) {
+    let (mut runner, ports, _facts) = watched(folder, false);
+    let texts = vec![good_pass()];
+    runner.eye(ReaderEvent::Seen { frame: 1, captured_mono_us: 1, decode_us: 1, texts, luma_mean: 90 });
+    let [ticket] = ports.0.borrow().tickets[..] else { panic!("one admission is one record") };
+    runner.storage(StorageNews::Stored(ticket, of));
+    // Its other waits end first.
+    while ports.0.borrow().queries.is_empty() {
+        ports.0.borrow_mut().us = runner.next_wake_us().unwrap();
+        runner.feed(LaneEvent::Woke);
+    }
+    assert_eq!(ports.0.borrow().queries, [of.to_string()]);
+    (runner, ports)
+}
+
+/// As after a stall of the whole program: the end of the pulse lies in the socket, but the lane's patience ends first.
+#[test]
+fn a_pulse_of_which_nothing_was_heard_is_asked_about_by_its_name() {
+    use hardware::gate_io::Answer;
+    let of = EventId { device: DEVICE, epoch: 1, seq: 9 };
+    let other = EventId { seq: 8, ..of };
+    for (answer, kind, records) in [
+        (Answer::Done, ScreenKind::Admit, 1),
+        (Answer::NotDone, ScreenKind::Fault, 2),
+        (Answer::Unknown, ScreenKind::Fault, 2),
+    ] {
+        let folder = Folder::new("stall");
+        let (mut runner, ports) = inquiring(&folder, of);
+        // What is said of another pulse is not taken for it.
+        runner.hand(IoEvent::Answer { event: other.to_string(), result: Answer::NotDone });
+        assert_eq!((runner.lane.inquires(), ports.0.borrow().tickets.len()), (Some(PulseKey::Event(of)), 2));
+        runner.hand(IoEvent::Answer { event: of.to_string(), result: answer });
+        assert_eq!(runner.lane.status().kind, kind, "{answer:?}");
+        assert_eq!(ports.0.borrow().tickets.len(), 2 + records, "{answer:?}");
+    }
+    // The word that had waited comes before the answer: it is written down once.
+    let folder = Folder::new("stall-told");
+    let (mut runner, ports) = inquiring(&folder, of);
+    let done = IoEvent::Pulse { event: of.to_string(), result: hardware::gate_io::PulseResult::Done };
+    runner.hand(done);
+    assert_eq!(ports.0.borrow().tickets.len(), 2);
+    runner.hand(IoEvent::Answer { event: of.to_string(), result: Answer::Done });
+    assert_eq!(ports.0.borrow().tickets.len(), 2, "written twice");
 }
 
 #[test]

@@ -55,7 +55,17 @@ pub(super) fn result_of(result: hardware::gate_io::PulseResult) -> PulseResult {
         // An earlier attempt was carried out: that is what was wanted.
         Hand::Done | Hand::RefusedRepeat => PulseResult::Done,
         Hand::RefusedBusy | Hand::RefusedNoHeartbeat => PulseResult::Refused,
-        Hand::CutShort => PulseResult::Unknown,
+        Hand::CutShort => PulseResult::CutShort,
+    }
+}
+
+/// What gate-io's answer about a pulse means to the lane that waited for word of its end.
+pub(super) fn told_of(answer: hardware::gate_io::Answer) -> PulseResult {
+    use hardware::gate_io::Answer;
+    match answer {
+        Answer::Done => PulseResult::Done,
+        Answer::NotDone => PulseResult::Refused,
+        Answer::Unknown => PulseResult::Unknown,
     }
 }
 

@@ -56,6 +56,8 @@ pub(super) enum State {
         key: PulseKey,
         opening: Opening,
         deadline_us: u64,
+        /// No word of its end came in time: gate-io was asked what became of it.
+        inquired: bool,
     },
     Open(OpenGate),
 }
@@ -71,6 +73,14 @@ pub(super) struct Admitted {
     pub(super) stays: bool,
 }
 
+/// A record that takes back what the decision before it took.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct GivingBack {
+    pub(super) ticket: Ticket,
+    /// It is not waited for longer than this.
+    pub(super) until_us: u64,
+}
+
 /// One lane.
 #[derive(Clone, Debug)]
 pub struct Lane {
@@ -84,6 +94,8 @@ pub struct Lane {
     pub(super) visits: Visits,
     /// Records that were not waited for: if they are stored after all, nothing opens.
     pub(super) given_up: Vec<Ticket>,
+    /// Until this is stored a view would not show yet what it gives back.
+    pub(super) giving_back: Option<GivingBack>,
     pub(super) faults: Vec<Part>,
     pub(super) closed: bool,
     pub(super) fire: bool,
@@ -108,6 +120,7 @@ impl Lane {
             trace: Trace::default(),
             visits: Visits::default(),
             given_up: Vec::new(),
+            giving_back: None,
             faults: Vec::new(),
             closed: false,
             fire: false,
@@ -136,6 +149,10 @@ impl Lane {
             LaneEvent::Stored(ticket, event) => self.stored(ticket, event, us, &mut effects),
             LaneEvent::NotStored(ticket) => self.not_stored(ticket, us, &mut effects),
             LaneEvent::Pulse(key, result) => self.pulsed(key, result, us, &mut effects),
+            LaneEvent::Settled(body @ EventBody::NotOpened { .. }) => self.give_back(body, us, &mut effects),
+            LaneEvent::Settled(body) => {
+                self.record(body, &mut effects);
+            }
             LaneEvent::Input(input, active) => self.input(input, active, us, &mut effects),
             LaneEvent::Staff(request) => self.staff(request, us, &mut effects),
             LaneEvent::Part { part, working, detail } => {
@@ -229,7 +246,7 @@ impl Lane {
 
     /// Whether a new code may be judged now.
     fn takes_codes(&self, us: u64) -> bool {
-        if self.fire {
+        if self.fire || self.giving_back.is_some_and(|back| us < back.until_us) {
             return false;
         }
         match &self.state {
@@ -309,7 +326,7 @@ impl Lane {
                 }
             }
         }
-        self.settle(effects);
+        self.settle(us, effects);
     }
 
     fn staff(&mut self, request: StaffRequest, us: u64, effects: &mut Vec<Effect>) {
@@ -450,11 +467,8 @@ impl Lane {
                 let (ticket, opening) = (*ticket, opening.clone());
                 self.give_up_recording(ticket, opening, us, effects);
             }
-            State::Opening { key, .. } => {
-                let key = *key;
-                self.pulsed(key, super::PulseResult::Unknown, us, effects);
-            }
-            State::Open(_) => self.open_ended(effects),
+            State::Opening { .. } => self.pulse_unheard(us, effects),
+            State::Open(_) => self.open_ended(us, effects),
         }
     }
 }

@@ -14,10 +14,14 @@
 //! A code that stays in view is decided once, whatever else is in view; one shown again within the hold time after its
 //! admission sees the same ADMIT, so that nobody who was just admitted reads "already used".
 //! So does a strip of passes: one is charged, and those that were in view beside it must leave before they count.
+//! Nobody is judged while the word that an opening did not happen waits to be stored: what it gives back would still be
+//! read as used.
 //! A part that failed, by the shell's word or because the lane saw it fail, works again only when the shell says so.
 //! The barrier is different: that it did not do what was asked is seen by the lane alone, and gate-io's socket being up
 //! says nothing about it. The lane goes on judging, because the next try is what shows whether it works, and shows FAULT
 //! while nobody is there; a pulse that works ends the fault, and so do staff, by the shell's word or by reopening the lane.
+//! A pulse of whose end nothing is heard is asked about before it is called lost; one that gate-io cut short because this
+//! program stood still says nothing about the barrier, and whoever still shows the code is judged again.
 //!
 //! `machine` runs the lane, `records` waits for storage, `passage` is what happens between record and passage, `visit` who
 //! stood there without anything coming of it, `status` what people see of it.
@@ -65,7 +69,6 @@ impl LaneSetup {
 }
 
 /// What happens to a lane.
-#[expect(clippy::large_enum_variant, reason = "one at a time, handed over and taken apart")]
 #[derive(Clone, Debug)]
 pub enum LaneEvent {
     /// The reader looked at a frame and found these codes; often none.
@@ -83,6 +86,8 @@ pub enum LaneEvent {
     NotStored(Ticket),
     /// What gate-io says of a pulse.
     Pulse(PulseKey, PulseResult),
+    /// What gate-io says of an opening of an earlier run, as it is to be written down.
+    Settled(EventBody),
     /// An input changed.
     Input(Input, bool),
     /// Staff did something on the touchscreen.
@@ -160,7 +165,10 @@ pub enum PulseResult {
     Refused,
     /// gate-io is away: the command was never given.
     Away,
-    /// gate-io stopped it early, or is gone: nobody knows whether the gate opened.
+    /// gate-io stopped it early, because this program stood still or in a fire: perhaps the gate opened, perhaps not. The
+    /// barrier is not to blame.
+    CutShort,
+    /// gate-io can't tell, or is gone: nobody knows whether the gate opened.
     Unknown,
 }
 
@@ -178,6 +186,8 @@ pub enum Effect {
         /// How long, milliseconds.
         ms: u32,
     },
+    /// Ask gate-io what became of this pulse, and answer with [`LaneEvent::Pulse`].
+    Inquire(PulseKey),
     /// Show this on lamps and screens.
     Show(Box<LaneStatus>),
 }

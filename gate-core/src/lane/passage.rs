@@ -11,8 +11,10 @@ use crate::mutant::{self, Mutant};
 const ADMIT_US: u64 = 3_000_000;
 /// Another code can't take an admission off the screen before this, microseconds.
 const ADMIT_LEAST_US: u64 = 1_000_000;
-/// gate-io must have answered this long after a pulse should have ended, microseconds.
+/// gate-io must have answered this long after a pulse should have ended, microseconds; then it is asked.
 const PULSE_GRACE_US: u64 = 1_000_000;
+/// Asked what became of a pulse, gate-io must answer in this time, microseconds.
+const INQUIRY_US: u64 = 1_000_000;
 /// A barrier with feedback must be seen open this long after the pulse, microseconds.
 const BARRIER_LIMIT_US: u64 = 8_000_000;
 /// A barrier that stays open, or a vehicle that stays, is not waited for longer than this, microseconds.
@@ -144,7 +146,22 @@ impl Lane {
         self.visits.attend();
         let deadline_us = us.saturating_add(u64::from(opening.ms) * 1000).saturating_add(PULSE_GRACE_US);
         let opening = Opening { barrier_seen: self.barrier_open, stayed: self.presence, ..opening };
-        self.state = State::Opening { key, opening, deadline_us };
+        self.state = State::Opening { key, opening, deadline_us, inquired: false };
+    }
+
+    /// No word of the pulse's end came in time. Perhaps this program stood still and the word waits to be heard: gate-io is
+    /// asked once before anybody calls the pulse lost.
+    pub(super) fn pulse_unheard(&mut self, us: u64, effects: &mut Vec<Effect>) {
+        let State::Opening { key, deadline_us, inquired, .. } = &mut self.state else {
+            return;
+        };
+        let key = *key;
+        if std::mem::replace(inquired, true) || mutant::active(Mutant::LostUnasked) {
+            self.pulsed(key, PulseResult::Unknown, us, effects);
+        } else {
+            *deadline_us = us.saturating_add(INQUIRY_US);
+            effects.push(Effect::Inquire(key));
+        }
     }
 
     pub(super) fn pulsed(&mut self, key: PulseKey, result: PulseResult, us: u64, effects: &mut Vec<Effect>) {
@@ -155,6 +172,8 @@ impl Lane {
             return;
         }
         let mut opening = opening.clone();
+        // Somebody drove through under an open barrier in its name: whatever became of the pulse, the use counts.
+        let result = if opening.passed && result != PulseResult::Started { PulseResult::Done } else { result };
         match result {
             PulseResult::Started => {}
             PulseResult::Done => {
@@ -171,21 +190,25 @@ impl Lane {
                 let until_us = us.saturating_add(shown);
                 self.state = State::Open(OpenGate { opening, since_us: us, until_us });
                 self.tell_opened(effects);
-                self.settle(effects);
+                self.settle(us, effects);
             }
-            PulseResult::Refused | PulseResult::Unknown | PulseResult::Away => {
-                let unknown = result == PulseResult::Unknown;
+            PulseResult::Refused | PulseResult::CutShort | PulseResult::Unknown | PulseResult::Away => {
+                let cut_short = result == PulseResult::CutShort;
+                let unknown = cut_short || result == PulseResult::Unknown;
                 if let Some(of) = opening.of {
-                    self.record(EventBody::NotOpened { of, unknown }, effects);
+                    self.give_back(EventBody::NotOpened { of, unknown }, us, effects);
                 }
                 if result == PulseResult::Away {
                     self.fault(Part::GateIo, "gate-io is away", effects);
                 }
                 // In a fire the gate is open already, and gate-io takes no orders. If the hand itself is gone, that is the
                 // fault, and it ends when the hand is back; the barrier is not to blame.
-                if !self.fire && !self.faults.contains(&Part::GateIo) {
+                if !self.fire && !cut_short && !self.faults.contains(&Part::GateIo) {
                     let why = if unknown { "a pulse was lost" } else { "a pulse was refused" };
                     self.fault(Part::Barrier, why, effects);
+                }
+                if let Some(code) = opening.code.filter(|_| cut_short) {
+                    self.in_view.give_back(code);
                 }
                 self.state = State::Idle;
             }
@@ -258,7 +281,7 @@ impl Lane {
     /// On a lane that watches the passage, what a barrier that closed again says. Whoever stood there all the time and
     /// leaves only now turned back: the admission is taken back. Whoever was out of sight in between may have gone
     /// through, so the use counts.
-    pub(super) fn settle(&mut self, effects: &mut Vec<Effect>) {
+    pub(super) fn settle(&mut self, us: u64, effects: &mut Vec<Effect>) {
         let State::Open(open) = &self.state else {
             return;
         };
@@ -266,7 +289,7 @@ impl Lane {
             return;
         }
         if open.opening.turned_back {
-            self.annul(open.opening.of, effects);
+            self.annul(open.opening.of, us, effects);
         } else if !open.opening.stayed {
             // Whoever shows the code again stands before a closed barrier: green would be a lie.
             self.admitted = None;
@@ -282,16 +305,16 @@ impl Lane {
         }
     }
 
-    fn annul(&mut self, of: Option<EventId>, effects: &mut Vec<Effect>) {
+    fn annul(&mut self, of: Option<EventId>, us: u64, effects: &mut Vec<Effect>) {
         if let Some(of) = of {
-            self.record(EventBody::Annulled { of }, effects);
+            self.give_back(EventBody::Annulled { of }, us, effects);
         }
         self.admitted = None;
         self.state = State::Idle;
     }
 
     /// An open gate was shown for long enough.
-    pub(super) fn open_ended(&mut self, effects: &mut Vec<Effect>) {
+    pub(super) fn open_ended(&mut self, us: u64, effects: &mut Vec<Effect>) {
         let State::Open(open) = &self.state else {
             return;
         };
@@ -302,7 +325,7 @@ impl Lane {
             // The relay moved, and a broken feedback looks the same as a barrier that is stuck: nothing is taken back,
             // but who was let in may present the code again.
             if let Some(of) = of {
-                self.record(EventBody::NotOpened { of, unknown: true }, effects);
+                self.give_back(EventBody::NotOpened { of, unknown: true }, us, effects);
             }
             self.admitted = None;
             self.fault(Part::Barrier, "the pulse was given but the barrier was not seen open", effects);

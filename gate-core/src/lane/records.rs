@@ -1,6 +1,6 @@
 //! Nothing opens before its record is stored: handing records to the shell and waiting for them.
 
-use super::machine::{FREE_EXIT_WAIT_US, Lane, SHELL_LIMIT_US, State};
+use super::machine::{FREE_EXIT_WAIT_US, GivingBack, Lane, SHELL_LIMIT_US, State};
 use super::passage::Opening;
 use super::{Effect, PulseKey, Ticket};
 use crate::event::{EventBody, Part};
@@ -15,6 +15,22 @@ impl Lane {
         ticket
     }
 
+    /// Records that an opening did not happen, or perhaps not: nobody is judged before that is stored.
+    pub(super) fn give_back(&mut self, body: EventBody, us: u64, effects: &mut Vec<Effect>) {
+        let ticket = self.record(body, effects);
+        let limit = if self.is_free_exit() { FREE_EXIT_WAIT_US } else { SHELL_LIMIT_US };
+        if mutant::active(Mutant::JudgeTooSoon) {
+            return;
+        }
+        self.giving_back = Some(GivingBack { ticket, until_us: us.saturating_add(limit) });
+    }
+
+    /// There is an answer about this record.
+    fn answered(&mut self, ticket: Ticket) {
+        // Storage answers in order: with the newest one all others are there too.
+        self.giving_back = self.giving_back.filter(|back| back.ticket != ticket);
+    }
+
     /// Waits for a record, after which the gate opens.
     pub(super) fn recording(&mut self, ticket: Ticket, opening: Opening, us: u64) {
         let limit = if opening.free { FREE_EXIT_WAIT_US } else { SHELL_LIMIT_US };
@@ -22,12 +38,13 @@ impl Lane {
     }
 
     pub(super) fn stored(&mut self, ticket: Ticket, event: EventId, us: u64, effects: &mut Vec<Effect>) {
+        self.answered(ticket);
         if self.trace.stored(ticket, event) {
             return;
         }
         if let Some(at) = self.given_up.iter().position(|given_up| *given_up == ticket) {
             self.given_up.swap_remove(at);
-            self.record(EventBody::NotOpened { of: event, unknown: false }, effects);
+            self.give_back(EventBody::NotOpened { of: event, unknown: false }, us, effects);
             return;
         }
         match &mut self.state {
@@ -54,6 +71,7 @@ impl Lane {
     }
 
     pub(super) fn not_stored(&mut self, ticket: Ticket, us: u64, effects: &mut Vec<Effect>) {
+        self.answered(ticket);
         self.trace.not_stored(ticket);
         self.given_up.retain(|given_up| *given_up != ticket);
         self.fault(Part::Storage, "an event could not be stored", effects);

@@ -1,8 +1,8 @@
 //! What people see of a lane, and whether it can let anybody through.
 
-use super::LaneStatus;
 use super::machine::{Lane, State};
 use super::passage::OpenGate;
+use super::{LaneStatus, PulseKey};
 use crate::event::Part;
 use crate::ids::{Direction, EventId};
 use crate::occupancy::Fullness;
@@ -15,6 +15,20 @@ impl Lane {
     pub fn under_way(&self) -> Option<EventId> {
         match &self.state {
             State::Opening { opening, .. } | State::Open(OpenGate { opening, .. }) if !opening.told => opening.of,
+            State::Opening { .. }
+            | State::Open(_)
+            | State::Idle
+            | State::Judging { .. }
+            | State::Refusing { .. }
+            | State::Asking { .. }
+            | State::Recording { .. } => None,
+        }
+    }
+
+    /// The pulse about which gate-io was asked, by [`Effect::Inquire`](super::Effect::Inquire).
+    pub fn inquires(&self) -> Option<PulseKey> {
+        match &self.state {
+            State::Opening { key, inquired: true, .. } => Some(*key),
             State::Opening { .. }
             | State::Open(_)
             | State::Idle

@@ -138,6 +138,8 @@ fn effect_text(effect: &Effect) -> String {
         Effect::Record(ticket, body) => format!("record {} #{}", body_text(body), ticket.0 - FIRST),
         Effect::Open { key: PulseKey::Event(event), ms } => format!("open {} {ms}ms", event.seq),
         Effect::Open { key: PulseKey::Free(n), ms } => format!("open free {} {ms}ms", n - FIRST),
+        Effect::Inquire(PulseKey::Event(event)) => format!("inquire {}", event.seq),
+        Effect::Inquire(PulseKey::Free(n)) => format!("inquire free {}", n - FIRST),
         Effect::Show(status) => {
             let reason = status.reason.map_or(String::new(), |reason| format!(" {reason}"));
             let lamp = format!("{:?}", status.signal.lamp).to_lowercase();

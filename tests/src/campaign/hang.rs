@@ -1,15 +1,21 @@
 //! The brain stands still (SIGSTOP: a deadlock, a blocked call, a spinning loop all look like this to the hand) at random
-//! moments of an opening. The relay must be off within a second and stay off until the brain decides again.
+//! moments of an opening. The relay must be off within a second and stay off until the brain decides again; then the gate
+//! must serve and come to rest by itself, and whoever stood there is not told that the pass is used.
 
 use std::time::Duration;
 
 use anyhow::Context;
+use gate_agent::replica::ReplicaReader;
+use gate_core::event::{Event, EventBody};
+use gate_core::ids::EventId;
+use gate_core::reason::Reason;
 use hardware::clock::mono_us;
 use hardware::compose::Chance;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::figures::{Figures, worst};
 use crate::demo::Opening;
+use crate::journal::journal_of;
 use crate::world::Gate;
 
 /// The relay must be off this long after the brain stopped, ms.
@@ -58,9 +64,21 @@ pub async fn run(times: u32, seed: u64, tell: &mut dyn FnMut(&str)) -> anyhow::R
             tell(&format!("  {} hangs, {} violations", round + 1, figures.violations()));
         }
     }
+    for refused in turned_away(&mut opening.venue.entrance).await? {
+        figures.violate(format!("{refused}: whoever stood there was told that the pass is used"));
+    }
     figures.note("hangs that met an energised relay", f64::from(met));
     figures.at_most("relay off after the hang, worst ms", worst(&off), OFF_MS);
     Ok(figures)
+}
+
+/// Refusals as used: nobody showed a pass twice.
+async fn turned_away(gate: &mut Gate) -> anyhow::Result<Vec<EventId>> {
+    gate.wait("everything is delivered", |s| s["status"]["pending"] == 0).await?;
+    let reader = ReplicaReader::open(&gate.data_dir().join("replica.db"))?;
+    let journal = journal_of(&reader).context("the journal can't be read")?;
+    let refused = |event: &Event| matches!(event.body, EventBody::Refused { reason: Reason::AlreadyUsed, .. });
+    Ok(journal.into_iter().map(|(event, _)| event).filter(refused).map(|event| event.id).collect())
 }
 
 /// What the relay did while the brain stood still.

@@ -30,7 +30,13 @@ impl World<'_> {
         for (gate, journal) in journals.iter().enumerate() {
             // Its own events that were still to come, and those that it had taken back.
             let mut not_so: BTreeSet<EventId> = journal.iter().map(|event| event.id).collect();
+            let mut openings = Openings::default();
             for event in journal {
+                if openings.forgotten_by(event) {
+                    let text = format!("{} does not know that its opening before may not have happened", event.id);
+                    self.violated(Some(gate), &text);
+                }
+                openings.hear(event);
                 if let EventBody::Authorised { input, .. } | EventBody::Refused { input, .. } = &event.body {
                     self.check_uses(gate, event, input, &not_so, &uses);
                 }
@@ -102,6 +108,54 @@ impl World<'_> {
         if !so {
             self.violated(Some(gate), &format!("{} turned somebody away as {reason}, which was not so", event.id));
         }
+    }
+}
+
+/// What became of a gate's own openings, as its journal tells it.
+#[derive(Default)]
+struct Openings<'a> {
+    newest: BTreeMap<PassId, &'a Event>,
+    unknown: BTreeSet<EventId>,
+}
+
+impl<'a> Openings<'a> {
+    fn hear(&mut self, event: &'a Event) {
+        if let Some(pass) = event::pass_of(&event.body) {
+            self.newest.insert(pass.clone(), event);
+        }
+        match &event.body {
+            EventBody::NotOpened { of, unknown: true } => {
+                self.unknown.insert(*of);
+            }
+            EventBody::NotOpened { of, unknown: false } | EventBody::Opened { of, .. } | EventBody::Annulled { of } => {
+                self.unknown.remove(of);
+            }
+            EventBody::EpochOpened { .. }
+            | EventBody::Authorised { .. }
+            | EventBody::Refused { .. }
+            | EventBody::Passed { .. }
+            | EventBody::Repeated { .. }
+            | EventBody::Noise { .. }
+            | EventBody::Overridden { .. }
+            | EventBody::ExitButton { .. }
+            | EventBody::Fire { .. }
+            | EventBody::Recounted(_)
+            | EventBody::Health { .. }
+            | EventBody::LaneClosed { .. }
+            | EventBody::ClockStepped(_) => {}
+        }
+    }
+
+    /// A pass was judged as if it had been let in, although it was written down before that nobody knows.
+    fn forgotten_by(&self, event: &Event) -> bool {
+        let (EventBody::Authorised { input, .. } | EventBody::Refused { input, .. }) = &event.body else {
+            return false;
+        };
+        let Finding::Genuine { claims, .. } = &input.pass.finding else { return false };
+        let Some(newest) = self.newest.get(&claims.id()) else { return false };
+        let EventBody::Authorised { admission, .. } = &newest.body else { return false };
+        let may_come_again = admission.reopens.is_none() && newest.at.boot == event.at.boot;
+        may_come_again && self.unknown.contains(&newest.id) && input.view.uses.unopened.is_none()
     }
 }
 

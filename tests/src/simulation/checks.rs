@@ -82,6 +82,8 @@ pub struct Watch {
     pub revoked_ever: BTreeSet<String>,
     /// Moments from which on the next admission is cut off between record and pulse.
     pub ambushes: Vec<u64>,
+    /// Moments from which on the agent stands still in the next opening.
+    pub stalls: Vec<u64>,
     /// The gate whose card was set back, and whether the cloud must have noticed.
     pub set_back: Option<(usize, bool)>,
     /// A card that was copied, of the gate in `set_back`.

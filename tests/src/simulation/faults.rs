@@ -120,6 +120,11 @@ impl World<'_> {
             let at = 3_000_000 + self.below(chaos_us - 3_000_000);
             self.watch.ambushes.push(at);
         }
+        // Another one: the agent stands still while the relay is on, or just after.
+        for _ in 0..self.plan.faults / 4 {
+            let at = 3_000_000 + self.below(chaos_us - 3_000_000);
+            self.watch.stalls.push(at);
+        }
         // A backup from before a season is more than the 90 days promise.
         let mut first_backup = 5_000_000;
         let mut room = chaos_us / 2;
@@ -241,8 +246,13 @@ impl World<'_> {
             Fault::Hang(gate, for_us) => {
                 self.watch.troubled_us[gate] = self.now_us + for_us;
                 let (hand, until) = (self.gates[gate].hand_life, self.now_us + for_us);
+                let deaf_until = until + self.below(3_000);
                 if let Some(agent) = &mut self.gates[gate].agent {
                     agent.hung_until = until;
+                    agent.deaf_until = deaf_until;
+                    let (life, after) = (self.gates[gate].life, deaf_until + 1 + self.below(2_000));
+                    // The eye went on looking: its newest picture waits.
+                    self.at(after, What::Glance(gate, life));
                     if for_us > 1_300_000 {
                         self.later(1_200_000, What::MustBeSafe(gate, hand));
                     }

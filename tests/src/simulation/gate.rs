@@ -110,6 +110,8 @@ pub struct Agent {
     pub sync_ticket: u64,
     /// Until when the decision loop stands still, microseconds of the run.
     pub hung_until: u64,
+    /// And until when it hears nothing from the hand: its own alarms may go off before the words that waited in the socket.
+    pub deaf_until: u64,
 }
 
 /// What stands before the camera and at the barrier.
@@ -281,6 +283,7 @@ impl Gate {
             wake_at: None,
             sync_ticket: 0,
             hung_until: 0,
+            deaf_until: 0,
         });
         Ok(())
     }
@@ -297,6 +300,11 @@ impl Agent {
     /// The hand is connected, as far as the client knows.
     pub fn hand_is_up(&self, up: bool) {
         self.desk.up.set(up);
+    }
+
+    /// Whether it takes the hand for connected.
+    pub fn has_hand(&self) -> bool {
+        self.desk.up.get()
     }
 
     /// What the lane asked for since last time.

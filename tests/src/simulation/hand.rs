@@ -1,7 +1,9 @@
 //! The hand of a simulated gate: the real rules of gate-io over lines that are remembered, not switched.
 
+use std::collections::BTreeSet;
+
 use hardware::gate_io::hand::{Hand, HandEvent};
-use hardware::gate_io::{Command, HandConfig, IoEvent, Message};
+use hardware::gate_io::{Command, HandConfig, IoEvent, Message, PulseResult};
 use hardware::lines::{Input, Levels};
 
 /// A running gate-io.
@@ -14,6 +16,8 @@ pub struct SimHand {
     /// What the relay is on for, and for how long it was asked, milliseconds.
     cause: Option<(String, u32)>,
     safe: Levels,
+    /// Pulses that it carried out to their end.
+    carried_out: BTreeSet<String>,
     /// When the next tick comes, microseconds of the run.
     pub tick_at: Option<u64>,
 }
@@ -33,7 +37,16 @@ impl SimHand {
         let config = HandConfig::example();
         let safe = config.safe_levels();
         let hand = Hand::new(config, active, mono_us);
-        Self { hand, client: None, relay: false, on_since_us: 0, cause: None, safe, tick_at: None }
+        Self {
+            hand,
+            client: None,
+            relay: false,
+            on_since_us: 0,
+            cause: None,
+            safe,
+            carried_out: BTreeSet::new(),
+            tick_at: None,
+        }
     }
 
     /// Takes in something; gives what is said, and how the relay moved.
@@ -47,6 +60,11 @@ impl SimHand {
             | HandEvent::Tick => None,
         };
         let said = self.hand.handle(event, mono_us);
+        for message in &said {
+            if let Message::Pulse { event, result: PulseResult::Done } = message {
+                self.carried_out.insert(event.clone());
+            }
+        }
         let relay = self.hand.levels(mono_us).relay;
         let edge = match (self.relay, relay) {
             (false, true) => {
@@ -68,6 +86,11 @@ impl SimHand {
 
     fn fell(&mut self, mono_us: u64) -> Edge {
         Edge::Off(mono_us.saturating_sub(self.on_since_us), self.cause.take().map(|(_, ms)| ms))
+    }
+
+    /// Whether it carried out this pulse to its end.
+    pub fn has_carried_out(&self, pulse: &str) -> bool {
+        self.carried_out.contains(pulse)
     }
 
     /// When time alone changes something next.

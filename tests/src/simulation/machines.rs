@@ -1,6 +1,7 @@
 //! At a gate: brain, hand and disk, and the time that each of them takes.
 
 use gate_agent::lane_runner::{Job, StorageNews};
+use gate_core::event::EventBody;
 use gate_core::lane::Ticket;
 use hardware::gate_io::hand::HandEvent;
 use hardware::lines::Input;
@@ -41,6 +42,7 @@ impl World<'_> {
                     self.at(at, What::ToHand(gate, hand_life, life, command));
                 }
                 Out::Store(job) => {
+                    self.called_lost(gate, &job);
                     if let Some(agent) = &mut self.gates[gate].agent {
                         agent.jobs.push_back(job);
                     }
@@ -57,6 +59,19 @@ impl World<'_> {
             }
         }
         self.look_at_screen(gate);
+    }
+
+    /// Whether a pulse is called lost that the hand, which is there, carried out: what was not heard can be asked.
+    fn called_lost(&mut self, gate: usize, job: &Job) {
+        let Job::Record { body: EventBody::NotOpened { of, unknown: true }, .. } = job else { return };
+        let one = &self.gates[gate];
+        let connected = one.agent.as_ref().is_some_and(super::gate::Agent::has_hand);
+        let watched = one.inputs.presence && one.inputs.barrier;
+        let did = one.hand.as_ref().is_some_and(|hand| hand.has_carried_out(&of.to_string()));
+        // Where the barrier can be seen a pulse that was given says little.
+        if connected && did && !watched {
+            self.violated(Some(gate), &format!("R-04: {of} is called lost, and the hand carried it out"));
+        }
     }
 
     /// A moment for a message between brain and hand that does not overtake the one before.

@@ -9,6 +9,7 @@ use gate_core::signals::ScreenKind;
 use hardware::lines::Input;
 use hardware::reader::ReaderEvent;
 
+use super::faults::Fault;
 use super::gate::Visit;
 use super::hand::Edge;
 use super::inside::Inside;
@@ -252,6 +253,15 @@ impl World<'_> {
             Edge::On(Some(name)) => name.clone(),
         };
         self.watch.figures.openings += 1;
+        let stall = self.watch.stalls.iter().position(|at| *at <= self.now_us);
+        if let Some(due) = stall.filter(|_| !self.healed) {
+            self.watch.stalls.swap_remove(due);
+            // Early in a pulse it is cut short, later it goes on to its end.
+            let early = self.percent(70);
+            let after = if early { self.below(60_000) } else { self.below(900_000) };
+            let still = 800_000 + self.below(2_500_000);
+            self.later(after, What::Fault(Fault::Hang(gate, still)));
+        }
         let free = name.starts_with("free/") && self.gates[gate].made.free_exit;
         if !free && !self.watch.is_durable(gate, &name) {
             self.violated(Some(gate), &format!("I1: the relay closed for {name}, which is not stored"));
@@ -270,7 +280,9 @@ impl World<'_> {
                     visit.opened_by = Some(name);
                     visit.answered = true;
                 });
-                self.later(700_000, What::Visitor(gate, visit.id, Step::Hide));
+                // Some keep holding it up.
+                let hold = if self.percent(70) { 700_000 } else { 4_000_000 };
+                self.later(hold, What::Visitor(gate, visit.id, Step::Hide));
                 let (step, after) = match (barrier, visit.goes) {
                     (true, true) => (Step::Through, 2_500_000 + self.below(2_000_000)),
                     (true, false) => (Step::TurnBack, 6_000_000),
@@ -309,13 +321,19 @@ impl World<'_> {
             one.place.running = false;
             return;
         }
+        self.glance(gate);
+        self.later(FRAME_US, What::Frame(gate, life));
+    }
+
+    /// The eye reports what is in front of it.
+    pub fn glance(&mut self, gate: usize) {
+        let one = &self.gates[gate];
         if one.camera {
             let texts = one.place.texts.clone();
-            let captured_mono_us = one.machine.mono_us(now_us).saturating_sub(2_000);
+            let captured_mono_us = one.machine.mono_us(self.now_us).saturating_sub(2_000);
             let event = ReaderEvent::Seen { frame: 1, captured_mono_us, decode_us: 1_400, texts, luma_mean: 90 };
             self.lane(gate, |runner| runner.eye(event));
         }
-        self.later(FRAME_US, What::Frame(gate, life));
     }
 
     /// Notes what the screen says to whoever stands there.

@@ -19,7 +19,7 @@ use super::cards::Exchange;
 use super::checks::Watch;
 use super::cloud::Cloud;
 use super::faults::Fault;
-use super::gate::{Gate, Machine};
+use super::gate::{Agent, Gate, Machine};
 use super::hand::SimHand;
 use super::office::Office;
 use super::people::Step;
@@ -37,6 +37,8 @@ pub enum What {
     Visitor(usize, u64, Step),
     /// The camera looks: gate, life.
     Frame(usize, u64),
+    /// A picture beside these: gate, life.
+    Glance(usize, u64),
     /// The eye says something: gate, life.
     Eye(usize, u64, ReaderEvent),
     /// A quarter of a second is over: gate, life.
@@ -294,7 +296,9 @@ impl<'a> World<'a> {
 
     /// Puts off what a hung loop can't take in now.
     fn hangs(&mut self, gate: usize, what: What) -> Option<What> {
-        let hung_until = self.gates[gate].agent.as_ref().map_or(0, |agent| agent.hung_until);
+        let of_hand = matches!(what, What::ToBrain(..));
+        let until = |agent: &Agent| if of_hand { agent.deaf_until } else { agent.hung_until };
+        let hung_until = self.gates[gate].agent.as_ref().map_or(0, until);
         if hung_until > self.now_us {
             if let What::Beat(gate, life) = what
                 && beats_by_itself()
@@ -313,6 +317,7 @@ impl<'a> World<'a> {
     fn happen(&mut self, what: What) -> anyhow::Result<()> {
         let of_loop = match &what {
             What::Frame(gate, life)
+            | What::Glance(gate, life)
             | What::Eye(gate, life, _)
             | What::Beat(gate, life)
             | What::Wake(gate, life)
@@ -354,6 +359,7 @@ impl<'a> World<'a> {
             What::Visit(gate) => self.visit(gate),
             What::Visitor(gate, visit, step) => self.visitor(gate, visit, step),
             What::Frame(gate, life) => self.frame(gate, life),
+            What::Glance(gate, _) => self.glance(gate),
             What::Eye(gate, _, event) => self.lane(gate, |runner| runner.eye(event)),
             What::Beat(gate, life) => {
                 self.lane(gate, |runner| runner.beat());

@@ -3,7 +3,7 @@
 use super::Do::*;
 use super::scripts::then;
 use super::*;
-use PulseResult::{Away, Done, Refused, Started, Unknown};
+use PulseResult::{Away, CutShort, Done, Refused, Started, Unknown};
 
 #[test]
 fn a_pulse_lost_with_the_hand_is_the_hands_fault_and_ends_when_it_is_back() {
@@ -57,22 +57,35 @@ fn a_pulse_that_is_refused_or_lost_is_a_fault() {
                 (50, See("A"), &[]),
                 // That the socket to gate-io is up mends nothing.
                 (60, Works(Part::GateIo), &[]),
-                // It left and came back: not "just admitted", because it was not.
-                (2000, See("A"), &["judge A", "show wait yellow p1"]),
+                // It left and came back, but its use is not given back yet: it would read "already used".
+                (2000, See("A"), &[]),
+                (2010, Stored(1), &[]),
+                // Not "just admitted", because it was not.
+                (2020, See("A"), &["judge A", "show wait yellow p1"]),
             ],
         );
     }
+}
+
+#[test]
+fn a_pulse_of_which_nothing_is_heard_is_asked_about_before_it_is_called_lost() {
+    let unheard: Vec<(u64, Do, &[&str])> = vec![
+        (0, See("A"), &["judge A", "show wait yellow p0"]),
+        (10, Admits('A'), &["record authorised #0", "show wait yellow p1"]),
+        (20, Stored(0), &["open 0 800ms", "show admit green p1"]),
+        (30, Pulse(1, Done), &[]),
+        (1819, Wake, &[]),
+        (1820, Wake, &["inquire 0"]),
+        (1821, Wake, &[]),
+    ];
+    let after = |more| then(unheard.clone(), more);
     check(
-        "nothing is heard of it",
+        "no answer either",
         entrance_setup(),
-        &[
-            (0, See("A"), &["judge A", "show wait yellow p0"]),
-            (10, Admits('A'), &["record authorised #0", "show wait yellow p1"]),
-            (20, Stored(0), &["open 0 800ms", "show admit green p1"]),
-            (30, Pulse(1, Done), &[]),
-            (1819, Wake, &[]),
+        &after(&[
+            (2819, Wake, &[]),
             (
-                1820,
+                2820,
                 Wake,
                 &[
                     "record not opened 0, unknown #1",
@@ -80,8 +93,94 @@ fn a_pulse_that_is_refused_or_lost_is_a_fault() {
                     "show fault fault lane_fault p1",
                 ],
             ),
-        ],
+        ]),
     );
+    let rig = check(
+        "the program stood still, and the word about the pulse had waited",
+        entrance_setup(),
+        &after(&[(1825, Pulse(0, Done), &["record opened 0 #1"]), (4825, Wake, &["show idle red p1"])]),
+    );
+    assert_eq!(rig.lane.status().faults, []);
+    check(
+        "the hand did not do it",
+        entrance_setup(),
+        &after(&[(
+            1825,
+            Pulse(0, Refused),
+            &["record not opened 0 #1", "record health Barrier false #2", "show fault fault lane_fault p1"],
+        )]),
+    );
+    check(
+        "the hand goes away meanwhile",
+        entrance_setup(),
+        &after(&[(
+            1825,
+            Fails(Part::GateIo),
+            &["record health GateIo false #1", "record not opened 0, unknown #2", "show fault fault lane_fault p1"],
+        )]),
+    );
+}
+
+#[test]
+fn a_pulse_that_was_cut_short_is_not_the_barriers_fault_and_who_still_stands_there_is_judged_again() {
+    let cut: Vec<(u64, Do, &[&str])> = vec![
+        (0, See("A"), &["judge A", "show wait yellow p0"]),
+        (10, Admits('A'), &["record authorised #0", "show wait yellow p1"]),
+        (20, Stored(0), &["open 0 800ms", "show admit green p1"]),
+        (30, Pulse(0, Started), &[]),
+        (600, See("A"), &[]),
+        (700, Pulse(0, CutShort), &["record not opened 0, unknown #1", "show idle red p1"]),
+        // What it gives back is not stored yet.
+        (710, See("AB"), &[]),
+    ];
+    let after = |more| then(cut.clone(), more);
+    check(
+        "stored",
+        entrance_setup(),
+        &after(&[
+            (720, Stored(1), &[]),
+            (730, See("A"), &["judge A", "show wait yellow p1"]),
+            (740, Admits('A'), &["record authorised #2", "show wait yellow p2"]),
+        ]),
+    );
+    check(
+        "storage fails",
+        entrance_setup(),
+        &after(&[
+            (720, NotStored(1), &["record health Storage false #2", "show fault fault lane_fault p1"]),
+            (730, See("A"), &["judge A", "show wait yellow p1"]),
+        ]),
+    );
+    check(
+        "storage says nothing: it is not waited for without end",
+        entrance_setup(),
+        &after(&[
+            (1500, See("A"), &[]),
+            (2400, See("A"), &[]),
+            (3300, See("A"), &[]),
+            (3699, See("A"), &[]),
+            (3700, See("A"), &["judge A", "show wait yellow p1"]),
+        ]),
+    );
+}
+
+#[test]
+fn whoever_went_through_in_its_name_is_through_whatever_becomes_of_the_pulse() {
+    for result in [Refused, Unknown] {
+        check(
+            &format!("{result:?}"),
+            watched_setup(),
+            &[
+                (0, Sensor(Input::Presence, true), &["show idle red p0"]),
+                (10, See("A"), &["judge A", "show wait yellow p0"]),
+                (20, Admits('A'), &["record authorised #0", "show wait yellow p1"]),
+                (30, Stored(0), &["open 0 800ms", "show admit green p1"]),
+                (400, Sensor(Input::BarrierOpen, true), &[]),
+                (900, Sensor(Input::Presence, false), &["record passed Some(0) #1"]),
+                (1000, Pulse(0, result), &["record opened 0 #2"]),
+            ],
+        );
+    }
 }
 
 #[test]

@@ -58,6 +58,7 @@ fn any_next() -> impl Strategy<Value = (u64, Next)> {
         PulseResult::Done,
         PulseResult::Done,
         PulseResult::Refused,
+        PulseResult::CutShort,
         PulseResult::Unknown,
     ]);
     let fullness = prop::sample::select(vec![Fullness::Open, Fullness::NearFull, Fullness::Full]);
@@ -247,6 +248,7 @@ impl World {
                     }
                     self.pulses.insert(0, key);
                 }
+                Effect::Inquire(key) => prop_assert_eq!(self.lane.inquires(), Some(key)),
                 Effect::Show(status) => prop_assert_eq!(&*status, &self.lane.status()),
             }
         }

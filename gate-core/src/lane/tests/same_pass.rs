@@ -59,7 +59,7 @@ impl Shell {
                         waiting.push_back(LaneEvent::Pulse(key, PulseResult::Started));
                         waiting.push_back(LaneEvent::Pulse(key, PulseResult::Done));
                     }
-                    Effect::Show(_) => {}
+                    Effect::Inquire(_) | Effect::Show(_) => {}
                 }
             }
         }

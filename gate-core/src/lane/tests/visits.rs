@@ -269,7 +269,7 @@ impl Busy {
                     }
                     Effect::Open { key: PulseKey::Event(of), .. } => waiting.push_back(Pulse(of.seq, Done)),
                     Effect::Open { key: PulseKey::Free(_), .. } => panic!("an entrance opens without a record"),
-                    Effect::Judge(_) | Effect::Show(_) => {}
+                    Effect::Judge(_) | Effect::Inquire(_) | Effect::Show(_) => {}
                 }
             }
         }

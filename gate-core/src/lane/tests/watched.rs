@@ -57,7 +57,9 @@ fn a_watched_lane_tells_passing_from_turning_back() {
         &[
             (8000, Sensor(Input::BarrierOpen, false), &[]),
             (9000, Sensor(Input::Presence, false), &["record annulled 0 #2", "show idle red p1"]),
-            // The pass is free again, and is judged again.
+            // The pass is free again once that is stored, and is judged again.
+            (9050, See("A"), &[]),
+            (9060, Stored(2), &[]),
             (9100, See("A"), &["judge A", "show wait yellow p1"]),
         ],
     );
@@ -88,6 +90,7 @@ fn a_watched_lane_tells_passing_from_turning_back() {
             Wake,
             &["record not opened 0, unknown #1", "record health Barrier false #2", "show fault fault lane_fault p1"],
         ),
+        (8910, Stored(1), &[]),
         (9000, See("A"), &["judge A", "show wait yellow p1"]),
         (9010, Admits('A'), &["record authorised #3", "show wait yellow p2"]),
         (9020, Stored(3), &["open 3 800ms", "show admit green p2"]),
