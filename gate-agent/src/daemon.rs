@@ -164,13 +164,8 @@ pub async fn run_on(config: Config, machine: &MachineFiles, stop: watch::Receive
     let ears = engine::Ears {
         signed,
         changed,
-        link: Box::new(move |link: Link| {
-            tell_link.send_if_modified(|facts| {
-                let news = facts.link != link;
-                facts.link = link;
-                facts.version += u64::from(news);
-                news
-            });
+        link: Box::new(move |link: Link, failure: Option<String>| {
+            tell_link.send_if_modified(|facts| facts.exchanged(link, failure, crate::clock::mono_us()));
         }),
     };
     let other_machine = key.is_none();

@@ -2,7 +2,7 @@
 
 use gate_tests::world::{Cloud, Gate, GatePlan, HOLD, Office, fresh_folder, text_at};
 use hardware::lines::simulated::ReleaseModel;
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_switch_stops_the_exchange_and_nothing_else_until_it_is_back() -> anyhow::Result<()> {
@@ -24,6 +24,18 @@ async fn the_switch_stops_the_exchange_and_nothing_else_until_it_is_back() -> an
     assert_eq!(gate.status().await?["screen"]["kind"], "idle", "people are served as before");
     gate.command(&["online"])?;
     gate.wait("it is online again", |s| s["status"]["link"] == "online").await?;
+    // The network itself fails: whoever asks the gate hears why, and later that it once did.
+    cloud.link.cut();
+    let down = |s: &Value| s["status"]["link"] == "offline" && s["status"]["sync_failure"]["in_a_row"] != 0;
+    gate.wait("it notices", down).await?;
+    let told: Value = serde_json::from_str(&gate.command(&["--json", "status"])?)?;
+    let why = told["status"]["sync_failure"]["why"].as_str().unwrap_or_default();
+    assert!(why.contains("can't be reached"), "{told}");
+    cloud.link.heal();
+    let back = |s: &Value| s["status"]["link"] == "online" && s["status"]["sync_failure"]["in_a_row"] == 0;
+    gate.wait("it is back", back).await?;
+    let told: Value = serde_json::from_str(&gate.command(&["--json", "status"])?)?;
+    assert!(told["status"]["sync_failure"]["why"].is_string() && told["status"]["pending"] == 0, "{told}");
     drop((gate, cloud));
     std::fs::remove_dir_all(&world)?;
     Ok(())

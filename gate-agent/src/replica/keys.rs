@@ -194,9 +194,12 @@ pub(crate) fn set_mark(checked: &mut Checked<'_>, name: &str, number: i64) -> Re
     put_state(checked, MARK, name.as_bytes(), (number, 0), Value::Null)
 }
 
-/// Sets a mark of bytes.
-pub(crate) fn set_mark_bytes(checked: &mut Checked<'_>, name: &str, bytes: &[u8]) -> Result<()> {
-    put_state(checked, MARK, name.as_bytes(), (0, 0), blob(bytes))
+/// Sets the mark of the last position that was pruned, with that event's hash. The schema lets go of nothing behind it, and
+/// reads the position as a number (`migrations/0003_append_only.sql`).
+pub(crate) fn set_pruned(checked: &mut Checked<'_>, position: i64, hash: &[u8; 32]) -> Result<()> {
+    let mut mark = position.to_be_bytes().to_vec();
+    mark.extend_from_slice(hash);
+    put_state(checked, MARK, PRUNED.as_bytes(), (position, 0), blob(&mark))
 }
 
 /// Removes a mark; says whether it was there.

@@ -104,6 +104,8 @@ impl Replica {
             // goes on, and the receipt behind it proves that the cloud holds that too.
             let hash: [u8; 32] =
                 db.prepare_cached("SELECT hash FROM events WHERE position = ?1")?.query_row([end], |row| row.get(0))?;
+            // First, or the schema would not let go of them.
+            keys::set_pruned(checked, end, &hash)?;
             for event in &events {
                 checked.remove(&EVENTS, &[(*event).into()])?;
             }
@@ -118,9 +120,6 @@ impl Replica {
             for name in unsettled {
                 keys::remove_state(checked, keys::UNSETTLED, &name)?;
             }
-            let mut mark = end.to_be_bytes().to_vec();
-            mark.extend_from_slice(&hash);
-            keys::set_mark_bytes(checked, keys::PRUNED, &mark)?;
             if end == position {
                 drop_older_receipts(checked, ordinal, seq)?;
             }

@@ -262,7 +262,7 @@ fn write_new(
         if let (Some(mark), Some((first, sealed))) = (pruned, good.first_key_value())
             && mark_precedes(&mark, *first, sealed.event.previous)
         {
-            keys::set_mark_bytes(&mut checked, keys::PRUNED, &mark)?;
+            keys::set_pruned(&mut checked, first - 1, &sealed.event.previous.0)?;
         }
         checked.finish()?;
         Ok(tx.commit()?)

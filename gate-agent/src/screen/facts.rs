@@ -19,6 +19,8 @@ pub struct Facts {
     pub replica: Option<ReplicaStatus>,
     /// How the link to the cloud is.
     pub link: Link,
+    /// The newest exchange with the cloud that came to nothing.
+    pub sync_failure: Option<SyncFailure>,
     /// Whether the camera works; `None` before it was first opened.
     pub camera: Option<bool>,
     /// Whether gate-io is there.
@@ -45,6 +47,7 @@ impl Default for Facts {
             lane: None,
             replica: None,
             link: Link::Never,
+            sync_failure: None,
             camera: None,
             gate_io: false,
             storage_fault: None,
@@ -56,6 +59,17 @@ impl Default for Facts {
             version: 0,
         }
     }
+}
+
+/// An exchange with the cloud that came to nothing.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SyncFailure {
+    /// Why, in words for the person on call.
+    pub why: String,
+    /// When, monotonic microseconds.
+    pub mono_us: u64,
+    /// How many came to nothing since the last one that succeeded.
+    pub in_a_row: u64,
 }
 
 /// Why a gate does not decide.
@@ -86,6 +100,20 @@ pub struct OpeningTimes {
 const STEP_MS: i64 = 5_000;
 
 impl Facts {
+    /// Notes what came of an exchange with the cloud. True if a screen should be told.
+    pub fn exchanged(&mut self, link: Link, failure: Option<String>, mono_us: u64) -> bool {
+        let in_a_row = self.sync_failure.as_ref().map_or(0, |last| last.in_a_row);
+        let news = self.link != link || (in_a_row > 0) != failure.is_some();
+        match (failure, &mut self.sync_failure) {
+            (Some(why), _) => self.sync_failure = Some(SyncFailure { why, mono_us, in_a_row: in_a_row + 1 }),
+            (None, Some(last)) => last.in_a_row = 0,
+            (None, None) => {}
+        }
+        self.link = link;
+        self.version += u64::from(news);
+        news
+    }
+
     /// Notes the time. True if a screen should be told.
     pub fn moved_to(&mut self, now: Now) -> bool {
         let step = |now: Option<Now>| now.map(|now| (now.wall_ms.div_euclid(STEP_MS), now.trust));
@@ -162,6 +190,8 @@ struct Zone<'a> {
 struct Status<'a> {
     link: &'static str,
     synced_age_s: Option<i64>,
+    /// The newest exchange that came to nothing; it stays when later ones succeed.
+    sync_failure: Option<Failure<'a>>,
     pending: u64,
     quarantined: u64,
     position: u64,
@@ -176,6 +206,13 @@ struct Status<'a> {
     space_alarm: bool,
     not_deciding: Option<&'static str>,
     not_deciding_why: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Failure<'a> {
+    why: &'a str,
+    age_s: u64,
+    in_a_row: u64,
 }
 
 /// The name a page knows a kind of screen by.
@@ -268,6 +305,11 @@ impl Facts {
                     Link::Offline => "offline",
                 },
                 synced_age_s,
+                sync_failure: self.sync_failure.as_ref().map(|failure| Failure {
+                    why: &failure.why,
+                    age_s: self.now.map_or(0, |now| now.mono_us.saturating_sub(failure.mono_us) / 1_000_000),
+                    in_a_row: failure.in_a_row,
+                }),
                 pending: self.replica.as_ref().map_or(0, |replica| replica.pending),
                 quarantined: self.replica.as_ref().map_or(0, |replica| replica.quarantined),
                 position: self.replica.as_ref().map_or(0, |replica| replica.position),
@@ -285,6 +327,45 @@ impl Facts {
                 not_deciding: self.not_deciding.as_ref().map(|not| not.code),
                 not_deciding_why: self.not_deciding.as_ref().map(|not| not.why.as_str()),
             },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_failure_stays_and_says_how_many_came_since_a_success() {
+        let mut facts = Facts::default();
+        let now = |s: u64| Now {
+            wall_ms: 0,
+            mono_us: s * 1_000_000,
+            boot: gate_core::ids::BootId(uuid::Uuid::nil()),
+            trust: Trust::Ntp,
+        };
+        let told = |facts: &mut Facts, s: u64| {
+            facts.moved_to(now(s));
+            serde_json::to_value(facts.message()).unwrap()["status"]["sync_failure"].clone()
+        };
+        assert_eq!(told(&mut facts, 1), serde_json::Value::Null);
+        // What happened at which second; whether a screen hears of it at once; and what is shown ten seconds later.
+        for (s, link, why, news, shown) in [
+            (10, Link::Online, None, true, None),
+            (20, Link::Offline, Some("no route"), true, Some(("no route", 1))),
+            (30, Link::Offline, Some("no name"), false, Some(("no name", 2))),
+            (40, Link::Online, None, true, Some(("no name", 0))),
+            (50, Link::Online, None, false, Some(("no name", 0))),
+            (60, Link::Online, Some("refused: 429"), true, Some(("refused: 429", 1))),
+        ] {
+            let heard = facts.exchanged(link, why.map(str::to_owned), s * 1_000_000);
+            assert_eq!(heard, news, "at {s} s");
+            let failure = told(&mut facts, s + 10);
+            let found = failure["why"].as_str().zip(failure["in_a_row"].as_u64());
+            assert_eq!(found, shown, "at {s} s");
+            if why.is_some() {
+                assert_eq!(failure["age_s"], 10, "at {s} s");
+            }
         }
     }
 }

@@ -56,8 +56,8 @@ pub struct Ears {
     pub signed: mpsc::Sender<SignedMoment>,
     /// Grows whenever the replica says something new, or the same with a newer date.
     pub changed: watch::Sender<u64>,
-    /// How the link is, after every exchange.
-    pub link: Box<dyn Fn(Link) + Send + Sync>,
+    /// How the link is, after every exchange, and why that came to nothing if it did.
+    pub link: Box<dyn Fn(Link, Option<String>) + Send + Sync>,
 }
 
 /// How sync is meant to work at this gate.
@@ -227,7 +227,7 @@ impl<T: Transport, S: Store> Engine<T, S> {
 
     /// The switch was thrown: nothing is exchanged until it is back.
     pub fn rest(&mut self) {
-        (self.ears.link)(Link::Offline);
+        (self.ears.link)(Link::Offline, None);
     }
 
     /// Goes on until dropped.
@@ -294,14 +294,14 @@ impl<T: Transport, S: Store> Engine<T, S> {
         match outcome {
             Ok(outcome) => {
                 self.pace();
-                let did = self.conclude(outcome);
+                let did = self.conclude(outcome, None);
                 if confirm {
                     self.session.confirm();
                 }
                 did
             }
             Err(Trouble::Road(error)) if error.code() == Some("replica_ahead") => {
-                let did = self.conclude(Outcome::CloudBehind);
+                let did = self.conclude(Outcome::CloudBehind, Some(error.to_string()));
                 self.cut_off(error.reset().map(<[u8]>::to_vec)).await;
                 did
             }
@@ -320,12 +320,12 @@ impl<T: Transport, S: Store> Engine<T, S> {
                     self.testify().await;
                 }
                 self.pace();
-                self.conclude(Outcome::NotTaken)
+                self.conclude(Outcome::NotTaken, Some(error.to_string()))
             }
             Err(trouble) if action == Action::Pull && trouble.is_about_news() => {
                 tracing::warn!(%trouble, "what the cloud says about changes can't be taken; events still go up");
                 self.pace();
-                self.conclude(Outcome::NotTold)
+                self.conclude(Outcome::NotTold, Some(trouble.to_string()))
             }
             Err(trouble) => {
                 if let Trouble::Road(error) = &trouble
@@ -378,13 +378,13 @@ impl<T: Transport, S: Store> Engine<T, S> {
                 None
             }
         };
-        self.conclude(Outcome::Failed { retry_after_s })
+        self.conclude(Outcome::Failed { retry_after_s }, Some(trouble.to_string()))
     }
 
-    /// Tells the session and whoever watches the link what came of a step.
-    fn conclude(&mut self, outcome: Outcome) -> Step {
+    /// Tells the session and whoever watches the link what came of a step, and why it was nothing.
+    fn conclude(&mut self, outcome: Outcome, failure: Option<String>) -> Step {
         self.session.done(outcome, self.surroundings.now().mono_us, number(self.surroundings.random()));
-        (self.ears.link)(self.session.link());
+        (self.ears.link)(self.session.link(), failure);
         Step::Did
     }
 

@@ -258,7 +258,7 @@ impl Gate {
         let device = (self.made.enrolled.device, self.made.key.clone());
         let transport = SignedTransport::over(SimRoad(Arc::clone(&mailbox)), url, device, surroundings.clone());
         let wake = Arc::new(Wake::default());
-        let ears = Ears { signed, changed, link: Box::new(|_: Link| {}) };
+        let ears = Ears { signed, changed, link: Box::new(|_: Link, _: Option<String>| {}) };
         let store = Arc::clone(&writer);
         let engine =
             Engine::new((transport, store), self.made.key.clone(), surroundings.clone(), Arc::clone(&wake), ears);

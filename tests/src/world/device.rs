@@ -144,7 +144,7 @@ impl Device {
         let (signed, mut signed_heard) = mpsc::channel::<SignedMoment>(4);
         tokio::spawn(async move { while signed_heard.recv().await.is_some() {} });
         let told = self.told.clone();
-        let link = Box::new(move |link| {
+        let link = Box::new(move |link, _failure| {
             told.send_if_modified(|all| {
                 let news = all.last() != Some(&link);
                 if news {

@@ -271,15 +271,26 @@ fn a_tampered_journal_names_its_first_bad_event() {
             "UPDATE events SET bytes = (SELECT bytes FROM events WHERE position = 4) WHERE position = 3",
             "/3 stands where",
         ),
+        (
+            "replaced",
+            "INSERT OR REPLACE INTO events SELECT 3, class, hash, bytes FROM events WHERE position = 4",
+            "/3 stands where",
+        ),
         ("cut off", "DELETE FROM events WHERE position > 4", "tail is missing"),
         ("emptied", "DELETE FROM events", "tail is missing"),
     ] {
         let copy = folder.path().join(format!("{name}.db"));
         std::fs::copy(folder.db(), &copy).unwrap();
-        Connection::open(&copy).unwrap().execute(sql, []).unwrap();
+        let db = Connection::open(&copy).unwrap();
+        let refused = db.execute(sql, []).unwrap_err().to_string();
+        assert!(refused.contains("events are facts"), "{name}: {refused}");
+        // Whoever owns the machine can do it all the same.
+        db.execute_batch(super::WITHOUT_GUARDS).unwrap();
+        db.execute(sql, []).unwrap();
+        drop(db);
         let report = journal_check::verify(&copy).unwrap();
         assert!(!report.ok && report.to_string().contains(says), "{name}: {report}");
-        if name != "swapped" {
+        if !["swapped", "replaced"].contains(&name) {
             assert!(matches!(Replica::open(&copy, start(9)), Err(ReplicaError::Damaged { .. })), "{name}");
         }
     }

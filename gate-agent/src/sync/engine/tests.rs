@@ -243,7 +243,7 @@ impl Both {
         let (tell_changed, changed) = watch::channel(0);
         let links = Arc::new(Mutex::new(vec![]));
         let told = links.clone();
-        let link = Box::new(move |link| {
+        let link = Box::new(move |link, _failure| {
             let mut told = told.lock().unwrap();
             if told.last() != Some(&link) {
                 told.push(link);
