@@ -74,8 +74,8 @@ pub struct Runner<P> {
     times: OpeningTimes,
     /// The pulse that was asked for and has no answer yet.
     asked: Option<Asked>,
-    /// The pulse about which gate-io was asked, where word of its end came before the answer.
-    told_before: Option<PulseKey>,
+    /// The pulse about which gate-io was asked for the lane, until it answers.
+    inquired: Option<PulseKey>,
     /// What an opening came to could not be read or written: it is asked for again when storage works.
     settle_again: bool,
     fullness: Fullness,
@@ -119,7 +119,7 @@ impl<P: Ports> Runner<P> {
             texts: HashMap::new(),
             times: OpeningTimes::default(),
             asked: None,
-            told_before: None,
+            inquired: None,
             settle_again: false,
             fullness: Fullness::Open,
             status: None,
@@ -181,7 +181,11 @@ impl<P: Ports> Runner<P> {
                     Effect::Judge(code) => waiting.extend(self.judge(code, now)),
                     Effect::Record(ticket, body) => self.record(ticket, now, body),
                     Effect::Open { key, ms } => waiting.extend(self.open(key, ms)),
-                    Effect::Inquire(key) => self.ports.query(&pulse_name(key)),
+                    Effect::Inquire(key) => {
+                        // Nor is it asked for again: the answer must not be overtaken.
+                        (self.asked, self.inquired) = (None, Some(key));
+                        self.ports.query(&pulse_name(key));
+                    }
                     Effect::Show(status) => shows = Some(*status),
                 }
             }
@@ -373,6 +377,7 @@ impl<P: Ports> Runner<P> {
             }
             IoEvent::Lost { why } => {
                 tracing::warn!(%why, "gate-io is away");
+                (self.asked, self.inquired) = (None, None);
                 self.tell(|facts| facts.gate_io = false);
                 self.feed(LaneEvent::Part { part: Part::GateIo, working: false, detail: why });
             }
@@ -384,15 +389,16 @@ impl<P: Ports> Runner<P> {
                     && self.asked.as_mut().is_some_and(|asked| asked.may_ask_again(key, us));
                 if !again {
                     self.asked = None;
-                    self.told_before = self.lane.inquires().filter(|inquired| *inquired == key);
+
                     self.feed(LaneEvent::Pulse(key, result));
                 }
             }
             IoEvent::Answer { event, result } => {
                 let Some(key) = read_pulse_name(&event) else { return };
-                if self.lane.inquires() == Some(key) {
+                // The lane takes it if it still waits; else it has heard or decided, and nothing is written twice.
+                if self.inquired.take_if(|inquired| *inquired == key).is_some() {
                     self.feed(LaneEvent::Pulse(key, told_of(result)));
-                } else if self.told_before.take_if(|told| *told == key).is_none() {
+                } else {
                     self.settled(key, result);
                 }
             }
@@ -478,7 +484,7 @@ impl<P: Ports> Runner<P> {
     pub fn beat(&mut self) {
         self.ports.alive();
         let us = self.us();
-        if let Some((key, ms)) = self.asked.as_mut().and_then(Asked::again) {
+        if let Some((key, ms)) = self.asked.as_mut().and_then(|asked| asked.again(us)) {
             let _away = self.ports.pulse(&pulse_name(key), ms);
         }
         if self.unreadable.as_ref().is_some_and(|unreadable| unreadable.retry.is_due(us)) {

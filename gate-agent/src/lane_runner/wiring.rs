@@ -73,6 +73,9 @@ pub(super) fn told_of(answer: hardware::gate_io::Answer) -> PulseResult {
 /// an earlier pulse is over by then, and there is still time for a whole pulse before the lane gives up.
 const AGAIN_US: u64 = 500_000;
 
+/// How often it is looked whether to ask again, microseconds.
+const HEARTBEAT_US: u64 = super::HEARTBEAT.as_micros() as u64;
+
 /// A pulse that was asked for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Asked {
@@ -93,9 +96,9 @@ impl Asked {
         self.refused
     }
 
-    /// What to ask for again, once.
-    pub(super) fn again(&mut self) -> Option<(PulseKey, u32)> {
-        std::mem::take(&mut self.refused).then_some((self.key, self.ms))
+    /// What to ask for again, once; nothing when the time for it is over, as after a stall: whoever stood there may be gone.
+    pub(super) fn again(&mut self, us: u64) -> Option<(PulseKey, u32)> {
+        (std::mem::take(&mut self.refused) && us < self.until_us + HEARTBEAT_US).then_some((self.key, self.ms))
     }
 }
 
@@ -106,11 +109,13 @@ mod tests {
     #[test]
     fn a_refused_pulse_is_asked_for_again_for_a_while_and_only_after_a_refusal() {
         let mut asked = Asked::new(PulseKey::Free(1), 800, 1_000);
-        assert_eq!(asked.again(), None);
+        assert_eq!(asked.again(2_000), None);
         assert!(!asked.may_ask_again(PulseKey::Free(2), 2_000), "another pulse's answer");
         assert!(asked.may_ask_again(PulseKey::Free(1), 2_000));
-        assert_eq!(asked.again(), Some((PulseKey::Free(1), 800)));
-        assert_eq!(asked.again(), None, "once for each refusal");
+        assert_eq!(asked.again(2_000), Some((PulseKey::Free(1), 800)));
+        assert_eq!(asked.again(2_000), None, "once for each refusal");
+        assert!(asked.may_ask_again(PulseKey::Free(1), 2_000));
+        assert_eq!(asked.again(1_000 + AGAIN_US + HEARTBEAT_US), None, "the loop stood still meanwhile");
         assert!(!asked.may_ask_again(PulseKey::Free(1), 1_000 + AGAIN_US), "the lane has given up by then");
     }
 

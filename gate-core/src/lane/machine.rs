@@ -74,9 +74,10 @@ pub(super) struct Admitted {
 }
 
 /// A record that takes back what the decision before it took.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct GivingBack {
     pub(super) ticket: Ticket,
+    pub(super) body: EventBody,
     /// It is not waited for longer than this.
     pub(super) until_us: u64,
 }
@@ -94,8 +95,10 @@ pub struct Lane {
     pub(super) visits: Visits,
     /// Records that were not waited for: if they are stored after all, nothing opens.
     pub(super) given_up: Vec<Ticket>,
-    /// Until this is stored a view would not show yet what it gives back.
-    pub(super) giving_back: Option<GivingBack>,
+    /// Until these are stored a view would not show yet what they give back.
+    pub(super) giving_back: Vec<GivingBack>,
+    /// Those that could not be stored: they are written when storage works again.
+    pub(super) unstored: Vec<EventBody>,
     pub(super) faults: Vec<Part>,
     pub(super) closed: bool,
     pub(super) fire: bool,
@@ -120,7 +123,8 @@ impl Lane {
             trace: Trace::default(),
             visits: Visits::default(),
             given_up: Vec::new(),
-            giving_back: None,
+            giving_back: Vec::new(),
+            unstored: Vec::new(),
             faults: Vec::new(),
             closed: false,
             fire: false,
@@ -246,7 +250,7 @@ impl Lane {
 
     /// Whether a new code may be judged now.
     fn takes_codes(&self, us: u64) -> bool {
-        if self.fire || self.giving_back.is_some_and(|back| us < back.until_us) {
+        if self.fire || self.giving_back.iter().any(|back| us < back.until_us) {
             return false;
         }
         match &self.state {
@@ -404,6 +408,12 @@ impl Lane {
                 self.give_up_judging(code, us, effects);
             }
         } else {
+            // First of all: whoever waits in view is judged by what it gives back.
+            if part == Part::Storage {
+                for body in std::mem::take(&mut self.unstored) {
+                    self.give_back(body, us, effects);
+                }
+            }
             self.mended(part, &detail, effects);
         }
     }

@@ -41,7 +41,13 @@ pub(super) struct Opening {
     /// They left only after the barrier had opened and closed again.
     pub(super) turned_back: bool,
     pub(super) barrier_seen: bool,
+    /// The barrier opened after the pulse was asked for.
+    pub(super) barrier_rose: bool,
+    /// The pulse did what was asked, as far as that can be known.
+    pub(super) carried_out: bool,
     pub(super) passed: bool,
+    /// It makes up for an earlier one of which nobody knows.
+    pub(super) reopens: bool,
 }
 
 impl Opening {
@@ -58,7 +64,10 @@ impl Opening {
             stayed: false,
             turned_back: false,
             barrier_seen: false,
+            barrier_rose: false,
+            carried_out: false,
             passed: false,
+            reopens: false,
         }
     }
 }
@@ -112,6 +121,7 @@ impl Lane {
         let opening = Opening {
             romanian: admission.romanian,
             free: self.is_free_exit(),
+            reopens: admission.reopens.is_some(),
             ..Opening::new(Some(input.pass.token), admission.direction, ms)
         };
         let generation = |zone| {
@@ -172,9 +182,14 @@ impl Lane {
             return;
         }
         let mut opening = opening.clone();
+        // The barrier was seen to rise: a pulse that was cut short or not heard of was long enough.
+        let rose = self.setup.watches_passage() && opening.barrier_rose;
+        let unclear = matches!(result, PulseResult::CutShort | PulseResult::Unknown);
+        let did = result == PulseResult::Done || (rose && unclear);
+        opening.carried_out |= did;
         // Somebody drove through under an open barrier in its name: whatever became of the pulse, the use counts.
-        let result = if opening.passed && result != PulseResult::Started { PulseResult::Done } else { result };
-        match result {
+        let through = opening.passed && result != PulseResult::Started;
+        match if did || through { PulseResult::Done } else { result } {
             PulseResult::Started => {}
             PulseResult::Done => {
                 if opening.of.is_some() {
@@ -203,11 +218,17 @@ impl Lane {
                 }
                 // In a fire the gate is open already, and gate-io takes no orders. If the hand itself is gone, that is the
                 // fault, and it ends when the hand is back; the barrier is not to blame.
-                if !self.fire && !cut_short && !self.faults.contains(&Part::GateIo) {
-                    let why = if unknown { "a pulse was lost" } else { "a pulse was refused" };
+                let once = cut_short && !opening.reopens;
+                if !self.fire && !once && !self.faults.contains(&Part::GateIo) {
+                    let why = match (cut_short, unknown) {
+                        (true, _) => "a pulse was cut short again",
+                        (false, true) => "a pulse was lost",
+                        (false, false) => "a pulse was refused",
+                    };
                     self.fault(Part::Barrier, why, effects);
                 }
-                if let Some(code) = opening.code.filter(|_| cut_short) {
+                // Whoever still shows the code has one more try; that one they begin themselves.
+                if let Some(code) = opening.code.filter(|_| once) {
                     self.in_view.give_back(code);
                 }
                 self.state = State::Idle;
@@ -237,11 +258,14 @@ impl Lane {
         if opening.told || (watched && !opening.barrier_seen) {
             return;
         }
+        let carried_out = opening.carried_out;
         if let Some(of) = opening.of {
             opening.told = true;
             self.record(EventBody::Opened { of, watched }, effects);
         }
-        self.mended(Part::Barrier, "a pulse was carried out", effects);
+        if carried_out {
+            self.mended(Part::Barrier, "a pulse was carried out", effects);
+        }
     }
 
     /// The barrier input changed.
@@ -249,6 +273,7 @@ impl Lane {
         let open = self.barrier_open;
         if let Some(opening) = self.opening_mut() {
             opening.barrier_seen |= open;
+            opening.barrier_rose |= open;
         }
         self.tell_opened(effects);
     }

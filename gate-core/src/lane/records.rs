@@ -17,18 +17,18 @@ impl Lane {
 
     /// Records that an opening did not happen, or perhaps not: nobody is judged before that is stored.
     pub(super) fn give_back(&mut self, body: EventBody, us: u64, effects: &mut Vec<Effect>) {
-        let ticket = self.record(body, effects);
+        let ticket = self.record(body.clone(), effects);
         let limit = if self.is_free_exit() { FREE_EXIT_WAIT_US } else { SHELL_LIMIT_US };
         if mutant::active(Mutant::JudgeTooSoon) {
             return;
         }
-        self.giving_back = Some(GivingBack { ticket, until_us: us.saturating_add(limit) });
+        self.giving_back.push(GivingBack { ticket, body, until_us: us.saturating_add(limit) });
     }
 
-    /// There is an answer about this record.
-    fn answered(&mut self, ticket: Ticket) {
-        // Storage answers in order: with the newest one all others are there too.
-        self.giving_back = self.giving_back.filter(|back| back.ticket != ticket);
+    /// There is an answer about this record. Gives it if it was one that gives something back.
+    fn answered(&mut self, ticket: Ticket) -> Option<EventBody> {
+        let at = self.giving_back.iter().position(|back| back.ticket == ticket)?;
+        Some(self.giving_back.swap_remove(at).body)
     }
 
     /// Waits for a record, after which the gate opens.
@@ -38,7 +38,7 @@ impl Lane {
     }
 
     pub(super) fn stored(&mut self, ticket: Ticket, event: EventId, us: u64, effects: &mut Vec<Effect>) {
-        self.answered(ticket);
+        let _stored = self.answered(ticket);
         if self.trace.stored(ticket, event) {
             return;
         }
@@ -71,7 +71,8 @@ impl Lane {
     }
 
     pub(super) fn not_stored(&mut self, ticket: Ticket, us: u64, effects: &mut Vec<Effect>) {
-        self.answered(ticket);
+        let lost = self.answered(ticket);
+        self.unstored.extend(lost);
         self.trace.not_stored(ticket);
         self.given_up.retain(|given_up| *given_up != ticket);
         self.fault(Part::Storage, "an event could not be stored", effects);

@@ -29,6 +29,8 @@ enum Do {
     See(&'static str),
     /// The verdict about a code.
     Admits(char),
+    /// In place of the admission of record 0, whose opening is unknown.
+    AdmitsAgain(char),
     Refuses(char, Reason),
     Asks(char, Reason),
     /// Record `n` is stored, or not.
@@ -84,6 +86,10 @@ fn event(what: Do, direction: Direction) -> LaneEvent {
     match what {
         Do::See(codes) => LaneEvent::Seen(codes.chars().map(code).collect()),
         Do::Admits(name) => judged(input_of(name), Verdict::Admit(admission_of(name, direction))),
+        Do::AdmitsAgain(name) => {
+            let admission = Admission { reopens: Some(event_id(0)), ..admission_of(name, direction) };
+            judged(input_of(name), Verdict::Admit(admission))
+        }
         Do::Refuses(name, reason) => {
             let (input, refusal) = refusal_of(name, reason);
             judged(input, Verdict::Refuse(refusal))

@@ -87,7 +87,8 @@ pub struct HandConfig {
     /// drive does not see two pulses as two without it. A pulse counts as done when its rest is over.
     #[serde(default = "default_pulse_gap_ms")]
     pub pulse_gap_ms: u32,
-    /// Without a heartbeat for this long the outputs go safe, in milliseconds, 1..=750.
+    /// Without a heartbeat for this long the outputs go safe, in milliseconds, 500..=750: a heartbeat comes
+    /// every 250, and one may be late.
     #[serde(default = "default_heartbeat_timeout_ms")]
     pub heartbeat_timeout_ms: u32,
 }
@@ -133,8 +134,8 @@ impl HandConfig {
         if self.pulse_gap_ms > 500 {
             problems.push(format!("pulse_gap_ms {} is outside 0..=500", self.pulse_gap_ms));
         }
-        if !(1..=750).contains(&self.heartbeat_timeout_ms) {
-            problems.push(format!("heartbeat_timeout_ms {} is outside 1..=750", self.heartbeat_timeout_ms));
+        if !(500..=750).contains(&self.heartbeat_timeout_ms) {
+            problems.push(format!("heartbeat_timeout_ms {} is outside 500..=750", self.heartbeat_timeout_ms));
         }
         let mut lines: Vec<(u32, &str)> = Vec::new();
         lines.extend(Output::ALL.map(|output| (self.output(output).line, output.name())));
@@ -267,6 +268,14 @@ mod tests {
             panic!("a contradictory configuration was taken");
         };
         assert_eq!(problems.len(), 7, "{problems:?}");
+    }
+
+    #[test]
+    fn the_hand_waits_for_a_late_heartbeat_and_not_longer_than_the_promise() {
+        for (heartbeat_timeout_ms, good) in [(1, false), (499, false), (500, true), (750, true), (751, false)] {
+            let config = HandConfig { heartbeat_timeout_ms, ..HandConfig::example() };
+            assert_eq!(config.checked().is_ok(), good, "{heartbeat_timeout_ms} ms");
+        }
     }
 
     #[test]

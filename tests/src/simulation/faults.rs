@@ -244,9 +244,14 @@ impl World<'_> {
                 self.gates[gate].disk_fails = false;
             }
             Fault::Hang(gate, for_us) => {
-                self.watch.troubled_us[gate] = self.now_us + for_us;
-                let (hand, until) = (self.gates[gate].hand_life, self.now_us + for_us);
-                let deaf_until = until + self.below(3_000);
+                let (hand, mut until) = (self.gates[gate].hand_life, self.now_us + for_us);
+                let mut deaf_until = until + self.below(3_000);
+                // One within another ends with the longer one.
+                if let Some(agent) = &self.gates[gate].agent {
+                    (until, deaf_until) = (until.max(agent.hung_until), deaf_until.max(agent.deaf_until));
+                }
+                let troubled_us = &mut self.watch.troubled_us[gate];
+                *troubled_us = (*troubled_us).max(until);
                 if let Some(agent) = &mut self.gates[gate].agent {
                     agent.hung_until = until;
                     agent.deaf_until = deaf_until;

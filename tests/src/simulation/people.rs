@@ -256,6 +256,10 @@ impl World<'_> {
         let stall = self.watch.stalls.iter().position(|at| *at <= self.now_us);
         if let Some(due) = stall.filter(|_| !self.healed) {
             self.watch.stalls.swap_remove(due);
+            // Sometimes the next opening too, which may be the one that makes up for this.
+            if self.percent(30) {
+                self.watch.stalls.push(self.now_us);
+            }
             // Early in a pulse it is cut short, later it goes on to its end.
             let early = self.percent(70);
             let after = if early { self.below(60_000) } else { self.below(900_000) };

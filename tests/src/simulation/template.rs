@@ -124,8 +124,9 @@ impl Template {
         let mut chance = Chance::new(0x6a7e);
         let mut gates = Vec::new();
         for (name, zone, direction, free_exit) in GATES {
+            let zone = if zone == "lot" { lot } else { pool };
             // The longer one lasts longer than the hand waits for a heartbeat: a stall can cut it short.
-            let (zone, open_ms) = if zone == "lot" { (lot, 500) } else { (pool, 1_000) };
+            let open_ms = if gates.len() % 2 == 0 { 1_000 } else { 500 };
             let way = if direction == Direction::In { "in" } else { "out" };
             let mut body = json!({"name": name, "direction": way, "zone_id": zone.to_string(), "open_ms": open_ms});
             if free_exit {

@@ -140,7 +140,20 @@ fn a_pulse_that_was_cut_short_is_not_the_barriers_fault_and_who_still_stands_the
         &after(&[
             (720, Stored(1), &[]),
             (730, See("A"), &["judge A", "show wait yellow p1"]),
-            (740, Admits('A'), &["record authorised #2", "show wait yellow p2"]),
+            (740, AdmitsAgain('A'), &["record authorised #2", "show wait yellow p2"]),
+            (750, Stored(2), &["open 2 800ms", "show admit green p2"]),
+            // Whatever stands still does so again: nobody's last chance goes by itself, and it is said aloud.
+            (
+                1400,
+                Pulse(2, CutShort),
+                &[
+                    "record not opened 2, unknown #3",
+                    "record health Barrier false #4",
+                    "show fault fault lane_fault p2",
+                ],
+            ),
+            (1410, Stored(3), &[]),
+            (1420, See("A"), &[]),
         ]),
     );
     check(
@@ -149,6 +162,13 @@ fn a_pulse_that_was_cut_short_is_not_the_barriers_fault_and_who_still_stands_the
         &after(&[
             (720, NotStored(1), &["record health Storage false #2", "show fault fault lane_fault p1"]),
             (730, See("A"), &["judge A", "show wait yellow p1"]),
+            (740, Refuses('A', Reason::LaneFault), &["record refused lane_fault #3", "show fault fault lane_fault p2"]),
+            // What was not written is written before anybody is judged again.
+            (
+                2800,
+                Works(Part::Storage),
+                &["record not opened 0, unknown #4", "record health Storage true #5", "show fault fault lane_fault p2"],
+            ),
         ]),
     );
     check(
@@ -161,6 +181,38 @@ fn a_pulse_that_was_cut_short_is_not_the_barriers_fault_and_who_still_stands_the
             (3699, See("A"), &[]),
             (3700, See("A"), &["judge A", "show wait yellow p1"]),
         ]),
+    );
+}
+
+#[test]
+fn a_barrier_that_was_seen_to_rise_has_opened_however_the_pulse_ended() {
+    for result in [CutShort, Unknown] {
+        check(
+            &format!("{result:?}"),
+            watched_setup(),
+            &[
+                (0, Sensor(Input::Presence, true), &["show idle red p0"]),
+                (10, See("A"), &["judge A", "show wait yellow p0"]),
+                (20, Admits('A'), &["record authorised #0", "show wait yellow p1"]),
+                (30, Stored(0), &["open 0 800ms", "show admit green p1"]),
+                (400, Sensor(Input::BarrierOpen, true), &[]),
+                (740, Pulse(0, result), &["record opened 0 #1"]),
+                // Through in its name, and nobody else is.
+                (2500, Sensor(Input::Presence, false), &["record passed Some(0) #2"]),
+            ],
+        );
+    }
+    check(
+        "one that was held open before says nothing about the pulse",
+        watched_setup(),
+        &[
+            (0, Sensor(Input::Presence, true), &["show idle red p0"]),
+            (5, Sensor(Input::BarrierOpen, true), &[]),
+            (10, See("A"), &["judge A", "show wait yellow p0"]),
+            (20, Admits('A'), &["record authorised #0", "show wait yellow p1"]),
+            (30, Stored(0), &["open 0 800ms", "show admit green p1"]),
+            (740, Pulse(0, CutShort), &["record not opened 0, unknown #1", "show idle red p1"]),
+        ],
     );
 }
 
