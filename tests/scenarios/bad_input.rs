@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use gate_tests::world::program;
+use serde_json::Value;
 
 use crate::Alone;
 
@@ -69,7 +70,8 @@ async fn a_damaged_database_heals_at_the_next_start_and_the_damaged_file_is_kept
     alone.gate.start_gate_io()?;
     alone.gate.start_agent()?;
     // Nothing tells it what is valid here, so it must not guess.
-    let status = alone.gate.wait("it has healed", |s| s["status"]["not_deciding"] == "not_set_up").await?;
+    let healed = |s: &Value| s["status"]["not_deciding"] == "not_set_up" && s["screen"]["kind"] != "wait";
+    let status = alone.gate.wait("it has healed", healed).await?;
     assert_eq!(status["screen"]["kind"], "fault");
     assert_eq!(std::fs::read(path.with_file_name("replica.db.damaged-1"))?, bytes, "it is kept as it was");
     Ok(())

@@ -4,7 +4,7 @@ use gate_tests::campaign::{hand, hang, kill, unplug};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_few_kills_lose_nothing_and_charge_nobody_twice() -> anyhow::Result<()> {
-    let report = kill::run(4, 7, &mut |_| {}).await?;
+    let report = kill::run(4, 81, &mut |_| {}).await?;
     assert!(report.ok(), "{report}");
     Ok(())
 }
@@ -18,7 +18,7 @@ async fn a_hand_that_dies_in_a_pulse_lets_go_of_the_relay() -> anyhow::Result<()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_brain_that_stands_still_opens_nothing() -> anyhow::Result<()> {
-    let figures = hang::run(2, 7, &mut |_| {}).await?;
+    let figures = hang::run(2, 4, &mut |_| {}).await?;
     assert!(figures.ok(), "{figures}");
     Ok(())
 }

@@ -163,6 +163,14 @@ async function staffClose(report, page, gate) {
     await page.mouse.up();
     await settled(page);
   };
+  // As long as it takes: a busy machine may be late with what a second brings.
+  const holdUntilAsked = async () => {
+    await name.hover();
+    await page.mouse.down();
+    await asked.nth(1).waitFor();
+    await page.mouse.up();
+    await settled(page);
+  };
   await showGate(gate, page, 'idle', 'idle');
   report.expect((await page.locator('footer button').count()) === 0, 'a gate without staff has nothing to hold');
   for (const [state, kind, wanted] of [
@@ -174,7 +182,7 @@ async function staffClose(report, page, gate) {
     report.atLeast('UX-21 height of the name that staff hold (px)', Math.min(box.width, box.height), 64, `${state} 800x480`);
     await hold(300);
     report.expect((await asked.count()) === 0, `${state}: a short touch asks nothing`);
-    await hold(1_300);
+    await holdUntilAsked();
     report.expect((await asked.count()) === 2, `${state}: a held touch asks`);
     await readable(report, page, state, kind, `${state} asking 800x480`);
     await accessible(report, page, `kiosk ${state} asking`);
@@ -182,7 +190,7 @@ async function staffClose(report, page, gate) {
     await page.locator('.answers .no').click();
     await settled(page);
     report.expect((await asked.count()) === 0 && gate.heard.length === 0, `${state}: back changes nothing`);
-    await hold(1_300);
+    await holdUntilAsked();
     await page.locator('.answers button').last().click();
     for (let turn = 0; turn < 50 && gate.heard.length === 0; turn += 1) await settled(page);
     report.expect(gate.heard[0]?.lane === wanted && (await asked.count()) === 0, `${state}: heard ${JSON.stringify(gate.heard)}`);
@@ -271,11 +279,12 @@ async function turnsOver(report, browser, gate) {
   // Read in the middle of each five seconds, where a tick early or late changes nothing.
   await page.clock.runFor(2_000);
   const heard = [await page.locator('.first .title').textContent()];
-  for (let turn = 0; turn < 3; turn += 1) {
+  // Fewer than the fifteen seconds after which the page says that it hears nothing.
+  for (let turn = 0; turn < 2; turn += 1) {
     await page.clock.runFor(5_000);
     heard.push(await page.locator('.first .title').textContent());
   }
-  const wanted = ['Show your code', 'Arătați codul', 'Show your code', 'Arătați codul'];
+  const wanted = ['Show your code', 'Arătați codul', 'Show your code'];
   report.expect(heard.join() === wanted.join(), `idle turned over as ${heard.join(' / ')}`);
   report.expect((await page.locator('.second .title').count()) === 1, 'the other language stands beneath');
   await context.close();

@@ -22,7 +22,7 @@ use tokio::sync::watch;
 use super::job::{Job, StorageNews};
 use super::judge::{self, Judge};
 use super::standing::{Retry, Standing, Unreadable, is_free_exit};
-use super::wiring::{Asked, pattern_of, pulse_name, read_pulse_name, result_of, setup, told_of};
+use super::wiring::{Asked, pattern_of, pulse_name, read_pulse_name, result_of, setup, told_of, what_became};
 use crate::config::LaneInputs;
 use crate::replica::{ReplicaReader, ReplicaStatus};
 use crate::screen::{Facts, OpeningTimes};
@@ -395,7 +395,7 @@ impl<P: Ports> Runner<P> {
             }
             IoEvent::Answer { event, result } => {
                 let Some(key) = read_pulse_name(&event) else { return };
-                // The lane takes it if it still waits; else it has heard or decided, and nothing is written twice.
+                // The lane takes it if it still waits; else it has decided.
                 if self.inquired.take_if(|inquired| *inquired == key).is_some() {
                     self.feed(LaneEvent::Pulse(key, told_of(result)));
                 } else {
@@ -461,9 +461,7 @@ impl<P: Ports> Runner<P> {
             }
             StorageNews::ZonesReset => self.status_wanted = true,
             StorageNews::Unsettled(events) => {
-                // What the lane is doing just now it settles itself.
-                let under_way = self.lane.under_way();
-                for (event, _) in events.into_iter().filter(|(event, _)| Some(*event) != under_way) {
+                for (event, _) in events.into_iter().filter(|(event, _)| !self.lane.settles(*event)) {
                     tracing::info!(event.id = %event, "asking gate-io what became of an admission");
                     self.ports.query(&event.to_string());
                 }
@@ -579,19 +577,16 @@ impl<P: Ports> Runner<P> {
     }
 
     fn settled(&mut self, key: PulseKey, answer: hardware::gate_io::Answer) {
-        use hardware::gate_io::Answer;
         let PulseKey::Event(of) = key else { return };
+        if self.lane.settles(of) {
+            return;
+        }
         tracing::info!(event.id = %of, ?answer, "gate-io says what became of it");
-        if mutant::active(Mutant::RetryWithoutId) && answer != Answer::Done {
+        if mutant::active(Mutant::RetryWithoutId) && answer != hardware::gate_io::Answer::Done {
             let _away = self.ports.pulse(&format!("{of}/again"), 500);
         }
-        let body = match answer {
-            // Whether somebody went through meanwhile was not seen.
-            Answer::Done => EventBody::Opened { of, watched: setup(self.gate.as_ref(), self.inputs).watches_passage() },
-            Answer::NotDone => EventBody::NotOpened { of, unknown: false },
-            Answer::Unknown => EventBody::NotOpened { of, unknown: true },
-        };
-        self.feed(LaneEvent::Settled(body));
+        let watched = setup(self.gate.as_ref(), self.inputs).watches_passage();
+        self.feed(LaneEvent::Settled(what_became(of, answer, watched)));
     }
 }
 

@@ -1,5 +1,7 @@
 //! How the lane's words are written in the hand's: what is wired, and how pulses are named.
 
+use gate_core::event::EventBody;
+use gate_core::ids::EventId;
 use gate_core::lane::{LaneSetup, PulseKey, PulseResult};
 use gate_core::signals::Lamp;
 use gate_core::sync::v1::GateRow;
@@ -66,6 +68,17 @@ pub(super) fn told_of(answer: hardware::gate_io::Answer) -> PulseResult {
         Answer::Done => PulseResult::Done,
         Answer::NotDone => PulseResult::Refused,
         Answer::Unknown => PulseResult::Unknown,
+    }
+}
+
+/// What is written about an opening of an earlier run; `watched` where the lane sees who goes through.
+pub(super) fn what_became(of: EventId, answer: hardware::gate_io::Answer, watched: bool) -> EventBody {
+    use hardware::gate_io::Answer;
+    match answer {
+        // Whether somebody went through meanwhile was not seen.
+        Answer::Done => EventBody::Opened { of, watched },
+        Answer::NotDone => EventBody::NotOpened { of, unknown: false },
+        Answer::Unknown => EventBody::NotOpened { of, unknown: true },
     }
 }
 

@@ -78,8 +78,10 @@ pub(super) struct Admitted {
 pub(super) struct GivingBack {
     pub(super) ticket: Ticket,
     pub(super) body: EventBody,
-    /// It is not waited for longer than this.
+    /// It should be stored by then.
     pub(super) until_us: u64,
+    /// It was not.
+    pub(super) late: bool,
 }
 
 /// One lane.
@@ -99,6 +101,10 @@ pub struct Lane {
     pub(super) giving_back: Vec<GivingBack>,
     /// Those that could not be stored: they are written when storage works again.
     pub(super) unstored: Vec<EventBody>,
+    /// The code that was judged again by itself, after a pulse that was cut short.
+    pub(super) retried: Option<Hash>,
+    /// The newest opening of which nobody knows, where the barrier may yet show what became of it.
+    pub(super) unclear: Option<OpenGate>,
     pub(super) faults: Vec<Part>,
     pub(super) closed: bool,
     pub(super) fire: bool,
@@ -125,6 +131,8 @@ impl Lane {
             given_up: Vec::new(),
             giving_back: Vec::new(),
             unstored: Vec::new(),
+            retried: None,
+            unclear: None,
             faults: Vec::new(),
             closed: false,
             fire: false,
@@ -185,7 +193,9 @@ impl Lane {
 
     /// When [`LaneEvent::Woke`] is due, monotonic microseconds; `None` if nothing waits.
     pub fn next_wake(&self) -> Option<u64> {
-        let waits = [self.in_view.next_wake(), self.state_ends(), self.trace.next_wake(), self.visits.next_wake()];
+        let stored = self.giving_back.iter().filter(|back| !back.late).map(|back| back.until_us).min();
+        let waits =
+            [self.in_view.next_wake(), self.state_ends(), self.trace.next_wake(), self.visits.next_wake(), stored];
         waits.into_iter().flatten().min()
     }
 
@@ -250,7 +260,7 @@ impl Lane {
 
     /// Whether a new code may be judged now.
     fn takes_codes(&self, us: u64) -> bool {
-        if self.fire || self.giving_back.iter().any(|back| us < back.until_us) {
+        if self.fire || self.gives_back(us) {
             return false;
         }
         match &self.state {
@@ -319,7 +329,7 @@ impl Lane {
             }
             Input::BarrierOpen => {
                 self.barrier_open = active;
-                self.barrier_moved(effects);
+                self.barrier_moved(us, effects);
             }
             Input::ExitButton if active => self.exit_button(us, effects),
             Input::ExitButton => {}
@@ -457,11 +467,13 @@ impl Lane {
         if let Some(admitted) = &mut self.admitted {
             admitted.stays &= self.in_view.until(admitted.code).is_some();
         }
+        self.retried = self.retried.filter(|code| self.in_view.until(*code).is_some());
     }
 
     /// Ends what has lasted long enough.
     fn expire(&mut self, us: u64, effects: &mut Vec<Effect>) {
         self.leave_view(us);
+        self.expire_giving_back(us, effects);
         if self.state_ends().is_none_or(|ends| us < ends) {
             return;
         }

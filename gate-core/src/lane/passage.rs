@@ -88,6 +88,27 @@ impl OpenGate {
     }
 }
 
+/// The opening that a body takes back.
+pub(super) fn of_opening(body: &EventBody) -> Option<EventId> {
+    match body {
+        EventBody::NotOpened { of, .. } | EventBody::Annulled { of } => Some(*of),
+        EventBody::EpochOpened { .. }
+        | EventBody::Authorised { .. }
+        | EventBody::Opened { .. }
+        | EventBody::Passed { .. }
+        | EventBody::Refused { .. }
+        | EventBody::Noise { .. }
+        | EventBody::Repeated { .. }
+        | EventBody::Overridden { .. }
+        | EventBody::ExitButton { .. }
+        | EventBody::Fire { .. }
+        | EventBody::Health { .. }
+        | EventBody::LaneClosed { .. }
+        | EventBody::Recounted(_)
+        | EventBody::ClockStepped(_) => None,
+    }
+}
+
 impl Lane {
     /// Whether the next code may be judged although this gate is still shown open.
     pub(super) fn lets_next_in(&self, open: &OpenGate, us: u64) -> bool {
@@ -156,6 +177,7 @@ impl Lane {
         self.visits.attend();
         let deadline_us = us.saturating_add(u64::from(opening.ms) * 1000).saturating_add(PULSE_GRACE_US);
         let opening = Opening { barrier_seen: self.barrier_open, stayed: self.presence, ..opening };
+        self.unclear = None;
         self.state = State::Opening { key, opening, deadline_us, inquired: false };
     }
 
@@ -192,6 +214,7 @@ impl Lane {
         match if did || through { PulseResult::Done } else { result } {
             PulseResult::Started => {}
             PulseResult::Done => {
+                self.retried = None;
                 if opening.of.is_some() {
                     opening.late = None;
                 }
@@ -218,7 +241,7 @@ impl Lane {
                 }
                 // In a fire the gate is open already, and gate-io takes no orders. If the hand itself is gone, that is the
                 // fault, and it ends when the hand is back; the barrier is not to blame.
-                let once = cut_short && !opening.reopens;
+                let once = cut_short && !opening.reopens && (self.retried.is_none() || self.retried != opening.code);
                 if !self.fire && !once && !self.faults.contains(&Part::GateIo) {
                     let why = match (cut_short, unknown) {
                         (true, _) => "a pulse was cut short again",
@@ -229,8 +252,13 @@ impl Lane {
                 }
                 // Whoever still shows the code has one more try; that one they begin themselves.
                 if let Some(code) = opening.code.filter(|_| once) {
+                    self.retried = Some(code);
                     self.in_view.give_back(code);
                 }
+                // A barrier takes its time: it may be seen to rise yet.
+                let until_us = us.saturating_add(BARRIER_LIMIT_US);
+                self.unclear =
+                    (unknown && self.setup.watches_passage()).then_some(OpenGate { opening, since_us: us, until_us });
                 self.state = State::Idle;
             }
         }
@@ -268,9 +296,22 @@ impl Lane {
         }
     }
 
+    /// The barrier rises while nothing is under way, soon after an opening of which nobody knew: it did open.
+    fn rose_late(&mut self, us: u64) {
+        let resting = matches!(self.state, State::Idle | State::Refusing { .. });
+        let Some(unclear) = self.unclear.take_if(|unclear| resting && us < unclear.until_us) else { return };
+        let opening = Opening { carried_out: true, stayed: false, ..unclear.opening };
+        self.unstored.retain(|body| of_opening(body) != opening.of);
+        self.presentation += 1;
+        self.state = State::Open(OpenGate { opening, since_us: us, until_us: us.saturating_add(ADMIT_US) });
+    }
+
     /// The barrier input changed.
-    pub(super) fn barrier_moved(&mut self, effects: &mut Vec<Effect>) {
+    pub(super) fn barrier_moved(&mut self, us: u64, effects: &mut Vec<Effect>) {
         let open = self.barrier_open;
+        if open {
+            self.rose_late(us);
+        }
         if let Some(opening) = self.opening_mut() {
             opening.barrier_seen |= open;
             opening.barrier_rose |= open;

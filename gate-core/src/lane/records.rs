@@ -15,6 +15,26 @@ impl Lane {
         ticket
     }
 
+    /// Whether what a record gives back would not be seen yet. A free exit waits for none for long.
+    pub(super) fn gives_back(&self, us: u64) -> bool {
+        if self.is_free_exit() {
+            return self.giving_back.iter().any(|back| us < back.until_us);
+        }
+        !self.giving_back.is_empty() || !self.unstored.is_empty()
+    }
+
+    /// Storage does not say what became of a record in time: nobody can be let in until it does.
+    pub(super) fn expire_giving_back(&mut self, us: u64, effects: &mut Vec<Effect>) {
+        let mut late = false;
+        for back in self.giving_back.iter_mut().filter(|back| !back.late && us >= back.until_us) {
+            back.late = true;
+            late = true;
+        }
+        if late && !self.is_free_exit() {
+            self.fault(Part::Storage, "a record was not stored in time", effects);
+        }
+    }
+
     /// Records that an opening did not happen, or perhaps not: nobody is judged before that is stored.
     pub(super) fn give_back(&mut self, body: EventBody, us: u64, effects: &mut Vec<Effect>) {
         let ticket = self.record(body.clone(), effects);
@@ -22,7 +42,7 @@ impl Lane {
         if mutant::active(Mutant::JudgeTooSoon) {
             return;
         }
-        self.giving_back.push(GivingBack { ticket, body, until_us: us.saturating_add(limit) });
+        self.giving_back.push(GivingBack { ticket, body, until_us: us.saturating_add(limit), late: false });
     }
 
     /// There is an answer about this record. Gives it if it was one that gives something back.

@@ -1,7 +1,7 @@
 //! What people see of a lane, and whether it can let anybody through.
 
 use super::machine::{Lane, State};
-use super::passage::OpenGate;
+use super::passage::{OpenGate, of_opening};
 use super::{LaneStatus, PulseKey};
 use crate::event::Part;
 use crate::ids::{Direction, EventId};
@@ -11,8 +11,14 @@ use crate::signals::ScreenKind;
 use crate::view::Readiness;
 
 impl Lane {
+    /// Whether the lane itself writes down what became of this opening: it is being carried out, or its record waits.
+    pub fn settles(&self, of: EventId) -> bool {
+        let bodies = self.giving_back.iter().map(|back| &back.body).chain(&self.unstored);
+        bodies.filter_map(of_opening).any(|waits| waits == of) || self.under_way() == Some(of)
+    }
+
     /// The opening that is being carried out, as long as it is not written down that it happened.
-    pub fn under_way(&self) -> Option<EventId> {
+    fn under_way(&self) -> Option<EventId> {
         match &self.state {
             State::Opening { opening, .. } | State::Open(OpenGate { opening, .. }) if !opening.told => opening.of,
             State::Opening { .. }

@@ -246,9 +246,10 @@ impl Hand {
             }
         }
         if fire && !self.fire {
+            // First: whoever hears of the pulse must know why.
+            say.push(Message::Fire { latched: true });
             self.cut_short(now_us, say);
             self.fire = true;
-            say.push(Message::Fire { latched: true });
         }
     }
 

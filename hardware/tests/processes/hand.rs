@@ -170,8 +170,8 @@ async fn a_pulse_moves_the_relay_once_and_for_about_as_long_as_asked() {
     let relay: Vec<Edge> = rig.board.edges().into_iter().filter(|edge| edge.line == "relay").collect();
     assert_eq!(relay.len(), 2, "{relay:?}");
     let on_ms = (relay[1].mono_us - relay[0].mono_us) / 1_000;
-    // The exact length is a promise of the pure hand; a busy machine may be late by a scheduling delay.
-    assert!((150..1_200).contains(&on_ms), "the relay was on for {on_ms} ms");
+    // The exact length is a promise of the pure hand; a busy machine may be late by a scheduling delay at either edge.
+    assert!((100..1_200).contains(&on_ms), "the relay was on for {on_ms} ms");
 }
 
 #[tokio::test(flavor = "multi_thread")]

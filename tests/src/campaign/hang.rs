@@ -67,6 +67,9 @@ pub async fn run(times: u32, seed: u64, tell: &mut dyn FnMut(&str)) -> anyhow::R
     for refused in turned_away(&mut opening.venue.entrance).await? {
         figures.violate(format!("{refused}: whoever stood there was told that the pass is used"));
     }
+    if met == 0 {
+        figures.violate("no hang met an energised relay: these moments show nothing".to_owned());
+    }
     figures.note("hangs that met an energised relay", f64::from(met));
     figures.at_most("relay off after the hang, worst ms", worst(&off), OFF_MS);
     Ok(figures)

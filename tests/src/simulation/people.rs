@@ -274,8 +274,9 @@ impl World<'_> {
             self.violated(Some(gate), &format!("I7: the relay closed twice for {name}"));
         }
         let barrier = self.gates[gate].inputs.barrier;
+        let rises = 300_000 + self.below(2_200_000);
         if barrier {
-            self.later(400_000, What::Line(gate, Input::BarrierOpen, true));
+            self.later(rises, What::Line(gate, Input::BarrierOpen, true));
         }
         let waiting = self.gates[gate].place.visit.clone().filter(|visit| visit.opened_by.is_none());
         match waiting {
@@ -288,7 +289,7 @@ impl World<'_> {
                 let hold = if self.percent(70) { 700_000 } else { 4_000_000 };
                 self.later(hold, What::Visitor(gate, visit.id, Step::Hide));
                 let (step, after) = match (barrier, visit.goes) {
-                    (true, true) => (Step::Through, 2_500_000 + self.below(2_000_000)),
+                    (true, true) => (Step::Through, rises + 1_500_000 + self.below(2_000_000)),
                     (true, false) => (Step::TurnBack, 6_000_000),
                     (false, _) => (Step::Through, 1_200_000),
                 };

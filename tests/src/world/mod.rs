@@ -20,6 +20,7 @@ pub use process::{Process, child_of, program};
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::bail;
@@ -110,8 +111,11 @@ pub fn copy_folder(from: &Path, to: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// One of its own each time: tests of one program run beside each other.
 fn folder_in(place: &Path, name: &str) -> anyhow::Result<PathBuf> {
-    let path = place.join(format!("{name}-{}", std::process::id()));
+    static MADE: AtomicU32 = AtomicU32::new(0);
+    let number = MADE.fetch_add(1, Ordering::Relaxed);
+    let path = place.join(format!("{name}-{}-{number}", std::process::id()));
     if path.exists() {
         std::fs::remove_dir_all(&path)?;
     }

@@ -161,26 +161,53 @@ fn a_pulse_that_was_cut_short_is_not_the_barriers_fault_and_who_still_stands_the
         entrance_setup(),
         &after(&[
             (720, NotStored(1), &["record health Storage false #2", "show fault fault lane_fault p1"]),
-            (730, See("A"), &["judge A", "show wait yellow p1"]),
-            (740, Refuses('A', Reason::LaneFault), &["record refused lane_fault #3", "show fault fault lane_fault p2"]),
+            (730, See("A"), &[]),
             // What was not written is written before anybody is judged again.
             (
-                2800,
+                1500,
                 Works(Part::Storage),
-                &["record not opened 0, unknown #4", "record health Storage true #5", "show fault fault lane_fault p2"],
+                &["record not opened 0, unknown #3", "record health Storage true #4", "show idle red p1"],
             ),
+            (1510, See("A"), &[]),
+            (1520, Stored(3), &[]),
+            (1530, See("A"), &["judge A", "show wait yellow p1"]),
         ]),
     );
     check(
-        "storage says nothing: it is not waited for without end",
+        "storage says nothing: that is a fault, and nobody is charged meanwhile",
         entrance_setup(),
         &after(&[
             (1500, See("A"), &[]),
             (2400, See("A"), &[]),
             (3300, See("A"), &[]),
-            (3699, See("A"), &[]),
-            (3700, See("A"), &["judge A", "show wait yellow p1"]),
+            (3700, Wake, &["record health Storage false #2", "show fault fault lane_fault p1"]),
+            (4200, See("A"), &[]),
+            (4300, Stored(1), &[]),
+            (4310, See("A"), &["judge A", "show wait yellow p1"]),
         ]),
+    );
+    check(
+        "nobody waits long at a free exit",
+        free_exit_setup(),
+        &[
+            (0, See("A"), &["judge A", "show wait yellow p0"]),
+            (10, Admits('A'), &["record authorised #0", "show wait yellow p1"]),
+            (20, Stored(0), &["open 0 800ms", "show goodbye green p1"]),
+            (600, See("A"), &[]),
+            (700, Pulse(0, CutShort), &["record not opened 0, unknown #1", "show freeexit green p1"]),
+            (1199, See("A"), &[]),
+            (1200, See("A"), &["judge A", "show wait yellow p1"]),
+            (1210, Admits('A'), &["record authorised #2", "show wait yellow p2"]),
+            (1220, Stored(2), &["open 2 800ms", "show goodbye green p2"]),
+            // By itself it is tried once, and not as long as somebody stands there.
+            (
+                1900,
+                Pulse(2, CutShort),
+                &["record not opened 2, unknown #3", "record health Barrier false #4", "show freeexit green p2"],
+            ),
+            (1910, Stored(3), &[]),
+            (1920, See("A"), &[]),
+        ],
     );
 }
 
@@ -214,6 +241,36 @@ fn a_barrier_that_was_seen_to_rise_has_opened_however_the_pulse_ended() {
             (740, Pulse(0, CutShort), &["record not opened 0, unknown #1", "show idle red p1"]),
         ],
     );
+    let late: Vec<(u64, Do, &[&str])> = vec![
+        (0, Sensor(Input::Presence, true), &["show idle red p0"]),
+        (10, See("A"), &["judge A", "show wait yellow p0"]),
+        (20, Admits('A'), &["record authorised #0", "show wait yellow p1"]),
+        (30, Stored(0), &["open 0 800ms", "show admit green p1"]),
+        (740, Pulse(0, CutShort), &["record not opened 0, unknown #1", "show idle red p1"]),
+        (750, Stored(1), &[]),
+    ];
+    check(
+        "a barrier takes its time",
+        watched_setup(),
+        &then(
+            late.clone(),
+            &[
+                (2500, Sensor(Input::BarrierOpen, true), &["record opened 0 #2", "show admit green p2"]),
+                (5000, Sensor(Input::Presence, false), &["record passed Some(0) #3"]),
+            ],
+        ),
+    );
+    check(
+        "but not that much: somebody opened it",
+        watched_setup(),
+        &then(
+            late,
+            &[
+                (8740, Sensor(Input::BarrierOpen, true), &[]),
+                (9000, Sensor(Input::Presence, false), &["record passed None #2"]),
+            ],
+        ),
+    );
 }
 
 #[test]
@@ -246,6 +303,7 @@ fn a_barrier_fault_lets_the_next_one_try_and_ends_with_a_good_pulse_or_by_staff(
             Pulse(0, Refused),
             &["record not opened 0 #1", "record health Barrier false #2", "show fault fault lane_fault p1"],
         ),
+        (40, Stored(1), &[]),
     ];
     let after = |more| then(refused.clone(), more);
     let rig = check(

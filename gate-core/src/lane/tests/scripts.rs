@@ -214,6 +214,7 @@ fn fire_wins_over_everything() {
             (20, Stored(0), &["open 0 800ms"]),
             // gate-io holds the gate open and takes no orders: that is no fault.
             (30, Pulse(0, Refused), &["record not opened 0 #2"]),
+            (35, Stored(2), &[]),
             // Nobody is let in meanwhile.
             (40, See("B"), &[]),
             (5000, Fails(Part::Camera), &["record health Camera false #3", "show fire green p1"]),

@@ -206,8 +206,11 @@ fn an_admission_is_taken_back_only_from_who_was_seen_all_the_time() {
         let mut written = vec![];
         for (ms, what) in events {
             for effect in rig.handle(ms, what) {
-                if let Some(record) = effect.strip_prefix("record ") {
-                    written.push(record.rsplit_once(" #").unwrap().0.to_owned());
+                if let Some((record, number)) = effect.strip_prefix("record ").and_then(|text| text.rsplit_once(" #")) {
+                    written.push(record.to_owned());
+                    if record != "authorised" {
+                        assert_eq!(rig.handle(ms, Stored(number.parse().unwrap())), [""; 0], "{name}");
+                    }
                 }
             }
         }
