@@ -2,7 +2,7 @@
 import { chromium } from 'playwright-core';
 
 export async function openBrowser() {
-  return chromium.launch({
+  const browser = await chromium.launch({
     executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
     headless: true,
     args: [
@@ -15,6 +15,26 @@ export async function openBrowser() {
       '--autoplay-policy=no-user-gesture-required',
     ],
   });
+  const plain = browser.newContext.bind(browser);
+  browser.newContext = async (...given) => {
+    const context = await plain(...given);
+    await context.addInitScript(noteHeard);
+    return context;
+  };
+  return browser;
+}
+
+/** Runs in each page: notes the number of the newest message that came over a WebSocket. */
+function noteHeard() {
+  const Plain = globalThis.WebSocket;
+  globalThis.WebSocket = class extends Plain {
+    constructor(...given) {
+      super(...given);
+      this.addEventListener('message', (message) => {
+        globalThis.heardSeq = JSON.parse(message.data).seq;
+      });
+    }
+  };
 }
 
 /** Waits until the page shows its last state: fonts are in and two frames were painted. */
@@ -25,9 +45,10 @@ export async function settled(page) {
   });
 }
 
-/** Shows a gate state and waits until the page draws it. */
+/** Shows a gate state and waits until the page has heard of it and draws it: the one before may be of the same kind. */
 export async function showGate(gate, page, name, kind) {
-  gate.show(name);
+  const seq = gate.show(name);
+  await page.waitForFunction((wanted) => globalThis.heardSeq >= wanted, seq);
   await page.waitForSelector(`main[data-kind="${kind}"]`);
   await settled(page);
 }

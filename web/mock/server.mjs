@@ -123,12 +123,14 @@ export async function startGate(port = 0) {
     port: await listen(server, port),
     /** What the page said. */
     heard: [],
+    /** Gives the number of the message that says so. */
     show(next, words = null) {
       name = next;
       saying = words;
       seq += 1;
       presentation += 1;
       for (const ws of sockets) ws.send(say());
+      return seq;
     },
     cut() {
       healthy = false;
