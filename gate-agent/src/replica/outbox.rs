@@ -200,6 +200,8 @@ impl Replica {
         let epochs = self.epochs.clone();
         self.write(|checked| {
             if mutant::active(Mutant::DeleteOnRefusal) {
+                // The schema would refuse it.
+                checked.db().execute_batch("DROP TRIGGER IF EXISTS events_keep")?;
                 checked.remove(&EVENTS, &[position.into()])?;
             } else if !mutant::active(Mutant::BelieveOwnPush) {
                 set_aside(checked, position, reason, false, now)?;
