@@ -1,7 +1,5 @@
 //! What breaks, and how it is mended.
 
-use gate_agent::lane_runner::Runner;
-use gate_core::lane::LaneEvent;
 use hardware::gate_io::IoEvent;
 use hardware::reader::ReaderEvent;
 
@@ -398,7 +396,9 @@ impl World<'_> {
             self.camera_up(gate, 1_000);
             self.look_again(gate);
             self.link_up(gate);
-            self.lane(gate, |runner: &mut Runner<_>| runner.feed(LaneEvent::Woke));
+            // One that stands still hears of it when it goes on.
+            let life = self.gates[gate].life;
+            self.later(0, What::Wake(gate, life));
         }
         // The operator lets go what was put aside, so that it is tried again.
         for gate in 0..self.gates.len() {
